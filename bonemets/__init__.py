@@ -1,0 +1,3 @@
+"""Segmentation of bone metastases in bone scans and CT."""
+
+__version__ = "0.1.0"
