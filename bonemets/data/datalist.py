@@ -1,0 +1,96 @@
+"""MONAI data lists with patient-level folds: reading, checking, hashing and writing.
+
+A list is a JSON file: ``{"name", "modality", "numFolds", "labels", "training": [...], "testing": [...], ...}``. Each
+item has ``image`` and ``label`` (paths relative to the file's folder), ``patient``, ``view`` and, in ``training``,
+``fold``. An item for scoring detections has ``boxes`` (x_min, y_min, x_max, y_max in pixels) in place of ``label``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from bonemets.data.files import write_bytes
+from bonemets.errors import InputError
+
+_PATH_KEYS = ("image", "label")
+
+
+def load_datalist(
+    path: Path | str, fold: int | None = 0, section: Literal["train", "validation", "test"] = "train"
+) -> list[dict[str, Any]]:
+    """The items of one part of a data list, with absolute paths.
+
+    Args:
+        path: the JSON file.
+        fold: the fold held out for validation; None holds out nothing (train on everything).
+        section: ``"train"`` (training items of the other folds), ``"validation"`` (training items of `fold`) or
+            ``"test"`` (the testing items).
+
+    Raises:
+        InputError: if the file cannot be read, an item lacks a key or its files, or the part is empty.
+        ValueError: if `section` is none of the three.
+    """
+    path = Path(path)
+    if section not in ("train", "validation", "test"):
+        raise ValueError(f"section must be 'train', 'validation' or 'test', got {section!r}")
+    document = read_datalist(path)
+    if section == "test":
+        items = document.get("testing", [])
+    else:
+        held_out = section == "validation"
+        items = [item for item in document["training"] if (fold is not None and item["fold"] == fold) == held_out]
+    if not items:
+        which = "" if section == "test" else f" with fold {fold} of {document.get('numFolds', '?')}"
+        raise InputError(f"{path}: has no {section} items{which}")
+    return [_absolute(item, path) for item in items]
+
+
+def read_datalist(path: Path | str) -> dict[str, Any]:
+    """The whole document, with its items checked.
+
+    Raises:
+        InputError: if it is missing, not JSON, or not a data list.
+    """
+    path = Path(path)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a datalist.json") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON ({error}); give a datalist.json") from error
+    if not isinstance(document, dict) or not isinstance(document.get("training"), list):
+        raise InputError(f"{path}: is not a data list: it has no list named 'training'")
+    for part, keys in (("training", ("image", "label", "patient", "fold")), ("testing", ("image", "label", "patient"))):
+        for index, item in enumerate(document.get(part) or []):
+            wanted = [key for key in keys if key != "label" or "boxes" not in item]
+            missing = [key for key in wanted if not isinstance(item, dict) or key not in item]
+            if missing:
+                raise InputError(f"{path}: item {index} of '{part}' has no {', '.join(missing)}")
+    return document
+
+
+def write_datalist(path: Path | str, document: Mapping[str, Any]) -> None:
+    """Write a data list, whole or not at all, the same bytes for the same content."""
+    write_bytes(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def datalist_hash(path: Path | str) -> str:
+    """SHA-256 of the file, as ``sha256sum`` prints it: it names the split that a number was measured on."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a datalist.json") from error
+
+
+def _absolute(item: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    result = dict(item)
+    for key in [key for key in _PATH_KEYS if key in item]:
+        file = (path.parent / item[key]).resolve()
+        if not file.is_file():
+            raise InputError(f"{path}: names the {key} {item[key]}, which does not exist")
+        result[key] = str(file)
+    return result

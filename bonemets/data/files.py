@@ -1,0 +1,95 @@
+"""Writing files whole or not at all, and NIfTI files that are the same bytes every time."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bonemets.errors import InputError
+
+if TYPE_CHECKING:
+    from bonemets.data.planar import PlanarScan
+
+# Label maps and noisy counts alike: level 1 takes a third of the default's time for files 5-10 % larger.
+GZIP_LEVEL = 1
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename it, so that it is never seen half-written.
+
+    Raises:
+        InputError: if the folder cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path} ({error.strerror or error}); choose a folder that is writable"
+        ) from error
+    finally:
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+
+
+def nifti_bytes(array: np.ndarray, affine: np.ndarray, *, compress: bool = True, keep_axes: bool = False) -> bytes:
+    """A NIfTI-1 file in memory; gzip without a time stamp, so that equal content gives equal bytes.
+
+    A two-dimensional array gets a third axis of length 1: of a file with two axes ITK keeps the upper left 2 x 2 of
+    the direction matrix, which is singular for an image that stands upright, and then ITK-SNAP, 3D Slicer and
+    SimpleITK refuse to open it.
+
+    Args:
+        array: the array, in the file's axis order.
+        affine: (4, 4) to RAS mm; written as both sform and qform, in millimetres.
+        compress: whether to gzip it.
+        keep_axes: whether to leave a two-dimensional array so, as a mask of such a file must be.
+    """
+    import nibabel as nib
+
+    image = nib.Nifti1Image(array[..., None] if array.ndim == 2 and not keep_axes else array, affine)
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    content = image.to_bytes()
+    return gzip.compress(content, GZIP_LEVEL, mtime=0) if compress else content
+
+
+def write_nifti(path: Path | str, array: np.ndarray, affine: np.ndarray, *, keep_axes: bool = False) -> None:
+    """Write `array` as ``.nii`` or ``.nii.gz``, whole or not at all; see `nifti_bytes`."""
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise ValueError(f"path must end in .nii or .nii.gz, got {path.name!r}")
+    write_bytes(path, nifti_bytes(array, affine, compress=path.name.endswith(".gz"), keep_axes=keep_axes))
+
+
+def write_mask_like(path: Path | str, mask: np.ndarray, scan: PlanarScan) -> None:
+    """Write a mask of a scan as NIfTI so that it lies on the scan.
+
+    For a NIfTI or NRRD source the mask has the source's own axes, shape and affine, so that ITK-SNAP and 3D Slicer
+    accept it over the source. For other sources it has the convention of this package: (row, column, view), with an
+    affine that tells how it lies.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``.
+        mask: (H, W, V), as displayed; stored as uint8.
+        scan: the scan that the mask belongs to.
+
+    Raises:
+        ValueError: if the mask's shape is not the scan's.
+        InputError: if the file cannot be written.
+    """
+    if mask.shape != scan.shape:
+        raise ValueError(f"mask must have the scan's shape {scan.shape}, got {mask.shape}")
+    mask = mask.astype(np.uint8)
+    if scan.grid is not None:
+        write_nifti(path, scan.grid.from_display(mask), scan.grid.affine, keep_axes=True)
+    else:
+        write_nifti(path, mask, scan.affine)

@@ -1,0 +1,255 @@
+"""Writing a lesion mask as DICOM Segmentation (PS3.3 A.51) that lies on the frames of a planar scan, and reading it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.errors import InvalidDicomError
+from pydicom.sr.codedict import codes
+from pydicom.uid import NuclearMedicineImageStorage, SecondaryCaptureImageStorage, generate_uid
+
+import bonemets
+from bonemets.data.files import write_bytes
+from bonemets.data.geometry import planar_affine
+from bonemets.data.nuclear import select_frames
+from bonemets.data.planar import PlanarScan, SourceFrame
+from bonemets.dicom.identifiers import make_uid
+from bonemets.errors import InputError
+
+RESEARCH_USE_ONLY = "Research use only"
+# Distance in mm between the planes of the two views, so that no two frames have the same position: a body's thickness.
+VIEW_DISTANCE = 250.0
+
+
+def write_seg(
+    path: Path | str,
+    source: PlanarScan | Dataset,
+    mask: np.ndarray,
+    *,
+    algorithm_name: str = "bonemets",
+    algorithm_version: str = bonemets.__version__,
+    series_description: str = "Bone metastases, automatic; research use only",
+    series_number: int = 100,
+) -> None:
+    """Write one binary segmentation with one frame per view, on the pixels of the frames that were read.
+
+    highdicom wants sources with functional groups, which planar NM objects do not have; it gets a copy of the header
+    with groups that say how each view lies, and the references are then pointed at the real frames. So one object
+    covers both views, also where they came as two single-frame objects. Views without lesion keep their empty frame.
+
+    Args:
+        path: the file to write, whole or not at all.
+        source: the scan that was read from DICOM, or a planar NM data set (its frames are found as in reading).
+        mask: (H, W, V), nonzero = lesion, as displayed, views in the scan's order.
+        algorithm_name: what made the mask.
+        algorithm_version: its version.
+        series_description: shown by viewers.
+        series_number: number of the new series in the study.
+
+    Raises:
+        ValueError: if the scan is not from DICOM, or the mask's shape is not the scan's.
+        InputError: if the file cannot be written.
+    """
+    segmentation = _segmentation(source, mask, algorithm_name, algorithm_version)
+    segmentation.SeriesDescription = series_description[:64]
+    segmentation.SeriesNumber = series_number
+    buffer = BytesIO()
+    dcmwrite(buffer, segmentation, enforce_file_format=True)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_seg(path: Path | str, source: PlanarScan | Dataset | None = None) -> np.ndarray:
+    """Read a segmentation of a planar scan that `write_seg` or another program wrote.
+
+    Args:
+        path: the DICOM SEG file.
+        source: the scan to lay it on: frames are found by their references and turned as the scan was. Without it
+            the frames are returned as they are stored, in their order (anterior, posterior in our files).
+
+    Returns:
+        (H, W, V) uint8; where several segments overlap, nonzero in any of them.
+
+    Raises:
+        InputError: if the file is no segmentation, or does not refer to the scan.
+    """
+    path = Path(path)
+    try:
+        segmentation = dcmread(path)
+        pixels = np.moveaxis(segmentation.pixel_array.reshape(-1, segmentation.Rows, segmentation.Columns), 0, -1)
+        references = [_reference(item) for item in segmentation.PerFrameFunctionalGroupsSequence]
+    except (InvalidDicomError, OSError, AttributeError, ValueError, RuntimeError, IndexError) as error:
+        raise InputError(f"{path}: cannot be read as DICOM SEG; give a segmentation object") from error
+    pixels = (pixels > 0).astype(np.uint8)
+    if source is None:
+        return pixels
+    frames = _frames(source)
+    if not any(_key(frame) in references for frame in frames):
+        raise InputError(f"{path}: does not refer to this scan; give the segmentation of the same study")
+    views = []
+    for frame in frames:
+        chosen = [pixels[..., index] for index, reference in enumerate(references) if reference == _key(frame)]
+        view = np.maximum.reduce(chosen) if chosen else np.zeros(pixels.shape[:2], np.uint8)
+        views.append(view[::-1] if frame.flipped else view)
+    return np.stack(views, axis=-1)
+
+
+def _segmentation(source: PlanarScan | Dataset, mask: np.ndarray, name: str, version: str) -> Dataset:
+    import highdicom as hd
+
+    frames = _frames(source)
+    first = frames[0].dataset
+    if mask.shape != (first.Rows, first.Columns, len(frames)):
+        raise ValueError(f"mask must be ({first.Rows}, {first.Columns}, {len(frames)}), got {mask.shape}")
+    stored = [(mask[::-1] if frame.flipped else mask)[..., index] > 0 for index, frame in enumerate(frames)]
+    views = source.views if isinstance(source, PlanarScan) else select_frames(source)[1]
+    segment = hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Bone metastasis",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.BonyMetastasis,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=name, version=version, family=codes.DCM.ArtificialIntelligence
+        ),
+    )
+    with warnings.catch_warnings():
+        # Names of persons in old formats, and other blemishes of the source, are copied as they are.
+        warnings.simplefilter("ignore")
+        segmentation = hd.seg.Segmentation(
+            source_images=[_with_functional_groups(frames, views)],
+            pixel_array=np.stack(stored).astype(np.uint8),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[segment],
+            series_instance_uid=generate_uid(None),
+            series_number=1,
+            sop_instance_uid=generate_uid(None),
+            instance_number=1,
+            manufacturer="bonemets",
+            manufacturer_model_name=name,
+            software_versions=version,
+            device_serial_number="0",
+            content_label="BONE_METASTASES",
+            content_description=RESEARCH_USE_ONLY,
+            omit_empty_frames=False,
+        )
+    _refer_to(segmentation, frames, views)
+    return segmentation
+
+
+def _frames(source: PlanarScan | Dataset) -> list[SourceFrame]:
+    frames = list(source.frames) if isinstance(source, PlanarScan) else select_frames(source)[0]
+    if not frames:
+        raise ValueError("source must be a scan that was read from DICOM")
+    return frames
+
+
+def _with_functional_groups(frames: Sequence[SourceFrame], views: Sequence[str]) -> Dataset:
+    """A header with the source's patient and study, and with the functional groups of an enhanced object."""
+    original = frames[0].dataset
+    header = Dataset()
+    for element in original:
+        if element.tag.group in (0x0008, 0x0010, 0x0020) and element.VR != "SQ":
+            header.add(deepcopy(element))
+    for keyword in ("PatientSize", "PatientWeight"):
+        # Cameras write 0 for unknown, which no object that we write should repeat.
+        if keyword in header and not header[keyword].value:
+            del header[keyword]
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+                    "StudyDate", "StudyTime", "ReferringPhysicianName"):  # fmt: skip
+        if keyword not in header:
+            setattr(header, keyword, "")
+    header.Rows, header.Columns = original.Rows, original.Columns
+    header.NumberOfFrames = len(frames)
+    if not header.get("FrameOfReferenceUID"):
+        header.FrameOfReferenceUID = make_uid("frame of reference", original.StudyInstanceUID)
+    # With any other class highdicom looks for slice positions instead of functional groups.
+    header.SOPClassUID = NuclearMedicineImageStorage
+    header.file_meta = original.file_meta
+    spacing = original.get("PixelSpacing") or original.get("ImagerPixelSpacing") or [1, 1]
+    measures = Dataset()
+    measures.PixelSpacing = [str(value) for value in spacing]
+    measures.SliceThickness = str(VIEW_DISTANCE)
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [_orientation(views[0], frames[0].flipped)]
+    header.SharedFunctionalGroupsSequence = [shared]
+    header.PerFrameFunctionalGroupsSequence = []
+    for index in range(len(frames)):
+        item = Dataset()
+        item.PlanePositionSequence = [Dataset()]
+        # highdicom sorts by position from back to front: these keep the order, `_refer_to` writes the true ones.
+        item.PlanePositionSequence[0].ImagePositionPatient = ["0", str(-index), "0"]
+        header.PerFrameFunctionalGroupsSequence.append(item)
+    return header
+
+
+def _orientation(view: str, flipped: bool) -> Dataset:
+    item = Dataset()
+    item.ImageOrientationPatient = [-1 if view == "posterior" else 1, 0, 0, 0, 0, 1 if flipped else -1]
+    return item
+
+
+def _position(view: str, frame: SourceFrame, spacing: Sequence[float]) -> Dataset:
+    rows, columns = int(frame.dataset.Rows), int(frame.dataset.Columns)
+    # RAS to LPS; a frame that is stored feet first begins with the last row as displayed.
+    right = planar_affine((rows, columns), spacing, view)[0, 3]
+    down = -(rows - 1) * spacing[0] if frame.flipped else 0.0
+    item = Dataset()
+    item.ImagePositionPatient = [f"{-right:.4f}", str(VIEW_DISTANCE if view == "posterior" else 0.0), f"{down:.4f}"]
+    return item
+
+
+def _refer_to(segmentation: Dataset, frames: Sequence[SourceFrame], views: Sequence[str]) -> None:
+    """Point every reference at the real frames, and say of each frame where its own view lies."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    spacing = [float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing]
+    if len(frames) > 1:
+        del shared.PlaneOrientationSequence
+    for item in segmentation.PerFrameFunctionalGroupsSequence:
+        image = item.DerivationImageSequence[0].SourceImageSequence[0]
+        index = int(image.ReferencedFrameNumber) - 1
+        view, frame = views[index], frames[index]
+        image.ReferencedSOPClassUID = frame.dataset.SOPClassUID
+        image.ReferencedSOPInstanceUID = frame.dataset.SOPInstanceUID
+        image.ReferencedFrameNumber = frame.number
+        if (
+            frame.dataset.SOPClassUID == SecondaryCaptureImageStorage
+            and int(frame.dataset.get("NumberOfFrames") or 1) == 1
+        ):
+            # A single-frame class, whose instances may not be referred to by frame (PS3.3 table 10-3).
+            del image.ReferencedFrameNumber
+        item.PlanePositionSequence = [_position(view, frame, spacing)]
+        if len(frames) > 1:
+            item.PlaneOrientationSequence = [_orientation(view, frame.flipped)]
+    instances = {frame.dataset.SOPInstanceUID: frame.dataset for frame in frames}
+    segmentation.SourceImageSequence = [_instance(dataset) for dataset in instances.values()]
+    segmentation.ReferencedSeriesSequence = []
+    for series_uid in dict.fromkeys(dataset.SeriesInstanceUID for dataset in instances.values()):
+        series = Dataset()
+        series.SeriesInstanceUID = series_uid
+        series.ReferencedInstanceSequence = [
+            _instance(dataset) for dataset in instances.values() if dataset.SeriesInstanceUID == series_uid
+        ]
+        segmentation.ReferencedSeriesSequence.append(series)
+
+
+def _instance(dataset: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = dataset.SOPClassUID
+    item.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+    return item
+
+
+def _key(frame: SourceFrame) -> tuple[str, int]:
+    return str(frame.dataset.SOPInstanceUID), frame.number
+
+
+def _reference(item: Dataset) -> tuple[str, int]:
+    image = item.DerivationImageSequence[0].SourceImageSequence[0]
+    return str(image.ReferencedSOPInstanceUID), int(image.get("ReferencedFrameNumber") or 1)
