@@ -1,0 +1,221 @@
+"""LabelMe: polygons drawn over pictures, one JSON file per picture.
+
+Layout::
+
+    SOURCE/…/NAME.json         with imagePath, shapes, imageWidth, imageHeight
+    SOURCE/…/NAME.png          the picture that imagePath names (relative to the JSON file); or embedded as imageData
+
+How shapes become a mask, in this order:
+
+1. Every shape is filled as LabelMe fills it (outline included): polygon, rectangle, circle, and ``mask``. Points and
+   lines have no area and are passed over, and counted.
+2. Shapes that share a ``group_id`` and a label are one lesion: larger ones first, a shape that lies wholly inside
+   what the group has covered so far is a **hole** in it, any other is added. Shapes without group are added.
+3. A shape labeled ``hole``, ``background`` or ``_background_`` clears what lies under it.
+4. A shape labeled ``ignore``, ``uncertain`` or ``equivocal`` becomes 2, where there is no lesion.
+
+All other labels are lesions; with ``--lesion-label NAME`` (repeated) only those are, and the rest is background. The
+patient comes from ``--patient-pattern`` or ``--patient-table``, else from the file's name without ``ant``/``post``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from bonemets.data.adapters.base import Adapter, Case, Collection, Options, Problem, list_files, relative
+from bonemets.data.adapters.pairing import converted_name
+from bonemets.data.adapters.patients import PatientRule
+from bonemets.data.formats import IMAGE_SUFFIXES
+from bonemets.data.geometry import view_from_name
+from bonemets.data.planar import PlanarScan
+from bonemets.errors import InputError
+
+HOLE_LABELS = ("hole", "background", "_background_")
+IGNORE_LABELS = ("ignore", "uncertain", "equivocal")
+_WITHOUT_AREA = ("point", "points", "line", "linestrip")
+_FEWEST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The content of one LabelMe file.
+
+    Args:
+        path: the JSON file.
+        image: the picture that it names.
+        shapes: its shapes.
+        data: the embedded picture in base64, or None.
+    """
+
+    path: Path
+    image: Path
+    shapes: list[dict[str, Any]]
+    data: str | None
+
+
+def collect(source: Path, options: Options) -> Collection:
+    """Find the drawings and their pictures."""
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder; give the folder with LabelMe's JSON files")
+    patients = PatientRule(source, options)
+    result = Collection()
+    labels: Counter[str] = Counter()
+    owner: dict[Path, Path] = {}
+    for path in list_files(source, (".json",)):
+        try:
+            drawing = read_drawing(path)
+        except InputError as error:
+            result.problems.append(Problem("unreadable", relative(path, source), str(error).removeprefix(f"{path}: ")))
+            continue
+        labels.update(f"{shape['label']} ({shape['shape_type']})" for shape in drawing.shapes)
+        if not drawing.image.is_file() and drawing.data is None:
+            text = f"its picture {drawing.image.name} is missing, and none is embedded; put it beside the JSON file"
+            result.problems.append(Problem("pair", relative(path, source), text))
+        elif drawing.image in owner:
+            text = f"draws on the same picture as {relative(owner[drawing.image], source)}; merge or remove one of them"
+            result.problems.append(Problem("pair", relative(path, source), text))
+        else:
+            owner[drawing.image] = path
+            result.cases.append(_case(drawing, source, options, patients))
+    drawn = {image.resolve() for image in owner}
+    result.problems += [
+        Problem(
+            "pair",
+            relative(path, source),
+            "is a picture without a JSON file; save it in LabelMe (without shapes if healthy)",
+        )
+        for path in list_files(source, IMAGE_SUFFIXES)
+        if path.resolve() not in drawn
+    ]
+    if labels:
+        result.notes.append("shapes: " + ", ".join(f"{count} {name}" for name, count in sorted(labels.items())))
+    result.problems += patients.problems
+    return result
+
+
+def read_drawing(path: Path) -> Drawing:
+    """Read and check a LabelMe file.
+
+    Raises:
+        InputError: if it is no LabelMe file or a shape is malformed.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        named = path.parent / str(document["imagePath"]).replace("\\", "/")
+        # The path of the machine that it was drawn on, unless the picture lies there too.
+        image = named if named.is_file() else path.parent / named.name
+        shapes = [_checked_shape(shape) for shape in document["shapes"]]
+        data = document.get("imageData") or None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: is not a LabelMe file ({type(error).__name__}: {error}); save it again in LabelMe"
+        ) from error
+    return Drawing(path, image, shapes, data)
+
+
+def draw_mask(shapes: list[dict[str, Any]], size: tuple[int, int], lesion_labels: tuple[str, ...] = ()) -> np.ndarray:
+    """A label map from shapes; see the rules above.
+
+    Args:
+        shapes: LabelMe's shapes.
+        size: rows and columns.
+        lesion_labels: names of lesions; empty means all that are not reserved.
+
+    Returns:
+        (H, W) uint8, 0 background, 1 lesion, 2 ignore.
+    """
+    lesion, ignored, cleared = (np.zeros(size, dtype=bool) for _ in range(3))
+    groups: dict[tuple[str, Any], list[np.ndarray]] = {}
+    for number, shape in enumerate(shapes):
+        if shape["shape_type"] in _WITHOUT_AREA:
+            continue
+        name = shape["label"]
+        filled = _fill(shape, size)
+        if name.lower() in HOLE_LABELS:
+            cleared |= filled
+        elif name.lower() in IGNORE_LABELS:
+            ignored |= filled
+        elif not lesion_labels or name in lesion_labels:
+            group = shape.get("group_id")
+            groups.setdefault((name, number if group is None else f"group {group}"), []).append(filled)
+    for members in groups.values():
+        covered = np.zeros(size, dtype=bool)
+        for filled in sorted(members, key=np.count_nonzero, reverse=True):
+            inside = filled.any() and not (filled & ~covered).any()
+            covered = covered & ~filled if inside else covered | filled
+        lesion |= covered
+    lesion &= ~cleared
+    return np.where(lesion, 1, np.where(ignored & ~cleared, 2, 0)).astype(np.uint8)
+
+
+def _case(drawing: Drawing, source: Path, options: Options, patients: PatientRule) -> Case:
+    def read_label(scan: PlanarScan) -> np.ndarray:
+        return draw_mask(drawing.shapes, scan.shape[:2], options.lesion_labels)
+
+    embedded = drawing.data if not drawing.image.is_file() else None
+    return Case(
+        image=drawing.image,
+        patient=patients(drawing.image),
+        label=drawing.path,
+        name=converted_name(drawing.path, source),
+        view=view_from_name(drawing.image.name) or "unknown",
+        read_image=None if embedded is None else lambda: _embedded_scan(drawing, embedded),
+        image_bytes=None if embedded is None else lambda: base64.b64decode(embedded),
+        read_label=read_label,
+    )
+
+
+def _embedded_scan(drawing: Drawing, data: str) -> PlanarScan:
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            pixels = np.asarray(image.convert("F") if image.mode.startswith("I") else image.convert("RGB").convert("L"))
+    except (OSError, ValueError, SyntaxError, binascii.Error) as error:
+        raise InputError(f"{drawing.path}: its embedded picture cannot be read; put the picture beside it") from error
+    view = view_from_name(drawing.image.name) or "unknown"
+    return PlanarScan(pixels.astype(np.float32)[..., None], (view,), (1.0, 1.0), drawing.path, "image")
+
+
+def _checked_shape(shape: dict[str, Any]) -> dict[str, Any]:
+    kind = shape.get("shape_type") or "polygon"
+    points = [(float(x), float(y)) for x, y in shape["points"]]
+    if kind not in _FEWEST_POINTS and kind not in _WITHOUT_AREA:
+        raise ValueError(f"shape {shape['label']!r} is of the unknown type {kind}")
+    if len(points) < _FEWEST_POINTS.get(kind, 0):
+        raise ValueError(f"{kind} {shape['label']!r} has {len(points)} points")
+    checked = {"label": str(shape["label"]), "shape_type": kind, "points": points, "group_id": shape.get("group_id")}
+    if kind == "mask":
+        with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as mask:
+            checked["mask"] = np.asarray(mask) > 0
+    return checked
+
+
+def _fill(shape: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """One shape as LabelMe fills it; points are (x, y) in pixels."""
+    canvas = Image.new("1", size[::-1])
+    draw = ImageDraw.Draw(canvas)
+    points, kind = shape["points"], shape["shape_type"]
+    if kind == "polygon":
+        draw.polygon(points, fill=1, outline=1)
+    elif kind == "rectangle":
+        (x0, y0), (x1, y1) = points[:2]
+        draw.rectangle((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), fill=1, outline=1)
+    elif kind == "circle":
+        (x, y), edge = points[:2]
+        radius = float(np.hypot(edge[0] - x, edge[1] - y))
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
+    else:
+        canvas.paste(Image.fromarray(shape["mask"]), tuple(round(value) for value in points[0]))
+    return np.array(canvas, dtype=bool)
+
+
+ADAPTER = Adapter(name="labelme", title="LabelMe polygons", modality="NM", collect=collect)
