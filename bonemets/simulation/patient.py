@@ -26,8 +26,8 @@ def draw_patient(rng: np.random.Generator) -> dict[str, Any]:
     """Draw a patient.
 
     Age and share of women: 168 patients with lung cancer and bone metastases, 58.2 ± 9.9 years (29 to 81), 39 % women
-    (Multi-Attention U-Net for SPECT bone scintigrams, Table 2). Height and body-mass index: means and spreads between
-    those of NHANES (CDC, Vital and Health Statistics 3(46)) and of East Asian cohorts.
+    (Multi-Attention U-Net for SPECT bone scintigrams, Table 2). Height and body-mass index: chosen, between
+    American and East Asian adults.
 
     Returns:
         ``sex`` (``"F"`` or ``"M"``), ``age_years``, ``height_m``, ``weight_kg`` and ``bmi``.

@@ -176,8 +176,9 @@ def _proportions(patient: dict[str, Any], rng: np.random.Generator) -> dict[str,
 def _curvature(patient: dict[str, Any], rng: np.random.Generator) -> dict[str, float]:
     """Amplitudes in meters of a thoracic and a lumbar scoliotic curve and of added kyphosis.
 
-    Adult scoliosis above 10 degrees affects 2-4 % of adults and up to 68 % of those above 60
-    (10.1097/01.brs.0000160842.43482.cd); an amplitude of 10 mm over 250 mm is about 14 degrees Cobb.
+    Scoliosis above 10 degrees affects 13 % of adults below 60 and 36 % above, standing (McAviney 2020,
+    10.1007/s00586-020-06453-0); an amplitude of 10 mm over 250 mm is about 14 degrees Cobb. Shares and amplitudes here
+    are chosen by eye below those, since lying down straightens the spine.
     """
     marked = rng.uniform() < (0.25 if patient["age_years"] > 60 else 0.08)
     spread = 0.009 if marked else 0.0025
