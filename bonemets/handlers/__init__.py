@@ -1,0 +1,21 @@
+"""Ignite handlers that MONAI lacks: exact resuming, weights with a record, one tracked run, reports."""
+
+from bonemets.handlers.best_model import BestModel
+from bonemets.handlers.early_stop import EarlyStop
+from bonemets.handlers.epoch_log import EpochLog
+from bonemets.handlers.epoch_seed import EpochSeed
+from bonemets.handlers.evaluation_report import EvaluationReport
+from bonemets.handlers.scan_overlays import ScanOverlays
+from bonemets.handlers.tracking import MLflowTracking
+from bonemets.handlers.training_state import TrainingState
+
+__all__ = [
+    "BestModel",
+    "EarlyStop",
+    "EpochLog",
+    "EpochSeed",
+    "EvaluationReport",
+    "MLflowTracking",
+    "ScanOverlays",
+    "TrainingState",
+]

@@ -1,0 +1,121 @@
+"""``bonemets evaluate``: how good predictions are, per image, lesion, patient and cohort."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Section(str, Enum):
+    """Which part of a data list is evaluated."""
+
+    test = "test"
+    validation = "validation"
+
+
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS",
+            help="Folder with a NIfTI mask or probability per item: PATIENT_VIEW.nii.gz, or named as the image; or "
+            "what `bonemets segment` wrote.",
+            show_default=False,
+        ),
+    ],
+    datalist: Annotated[
+        Path, typer.Option("--datalist", metavar="FILE", help="The data list with the labels.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for tables and page.", show_default=False)
+    ],
+    section: Annotated[Section, typer.Option(help="Which part of the data list.")] = Section.test,
+    fold: Annotated[int, typer.Option(min=0, help="Which fold, for --section validation.")] = 0,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Resamples of the patients for 95 % intervals; 0: none.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts as marked.")
+    ] = 0.5,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, metavar="MM", help="How far outlines may be apart and agree (surface Dice).")
+    ] = 5.0,
+) -> None:
+    """Measure predictions against labels.
+
+    Writes images.csv, lesions.csv, patients.csv, summary.json and index.html. docs/reference/metrics.md defines every
+    number. Pixels with label 2 count neither for nor against.
+    """
+    from bonemets.cli.segment import check_writable
+    from bonemets.data.datalist import datalist_hash, load_datalist, read_datalist
+    from bonemets.metrics.predictions import find_predictions
+
+    check_writable(output)
+    items = load_datalist(datalist, fold=fold, section=section.value)
+    document = read_datalist(datalist)
+    cases = find_predictions(predictions, items, datalist.resolve().parent)
+    data = {
+        "name": document.get("name") or datalist.name,
+        "description": document.get("description", ""),
+        "datalist_sha256": datalist_hash(datalist),
+        "section": section.value,
+        "fold": fold if section is Section.validation else None,
+        # The simulator leaves cohort.json beside the list; any other list may say so itself.
+        "simulated": bool(document.get("simulated", (datalist.parent / "cohort.json").is_file())),
+    }
+    from bonemets.metrics.evaluation import evaluate_cases, summary
+
+    with _progress() as progress:
+        evaluation = evaluate_cases(
+            cases, threshold=threshold, tolerance=tolerance, resamples=bootstrap, seed=seed, progress=progress
+        )
+    data["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    write_evaluation(output, evaluation, summary(evaluation, data))
+    for key in ("dice_per_image_bearing", "sensitivity_iou10", "false_positives_per_scan_iou10", "patient_auc"):
+        found = evaluation[key]
+        typer.echo(f"{found.measure.label}: {found.value:.3f} ({found.low:.3f} to {found.high:.3f})")
+    typer.echo(f"{len(cases)} images of {len(evaluation.cohort.patients)} patients → {output / 'index.html'}")
+
+
+def write_evaluation(output: Path, evaluation: Any, document: dict[str, Any]) -> None:
+    """Write the tables and the page of an evaluation, each whole or not at all.
+
+    Args:
+        output: the folder.
+        evaluation: a `bonemets.metrics.evaluation.Evaluation`.
+        document: its `summary`.
+    """
+    import json
+
+    from bonemets.data.files import write_bytes
+    from bonemets.metrics import evaluation as tables
+    from bonemets.reporting.evaluation_page import render_evaluation
+
+    write_bytes(output / "images.csv", tables.csv_bytes(tables.image_rows(evaluation)))
+    write_bytes(output / "lesions.csv", tables.csv_bytes(tables.lesion_rows(evaluation), tables.LESION_COLUMNS))
+    write_bytes(output / "patients.csv", tables.csv_bytes(tables.patient_rows(evaluation)))
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(output / "summary.json", text.encode("utf-8"))
+    write_bytes(output / "index.html", render_evaluation(evaluation, document).encode("utf-8"))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal's standard error, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("Images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,87 @@
+"""``bonemets segment``: from a bone scan to outlined lesion candidates."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bonemets.engines.bundles import DEFAULT_BUNDLE, find_bundle, find_weights
+from bonemets.errors import InputError
+
+
+def segment(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="DICOM file, folder or zip; or a NIfTI, NRRD or PNG file.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="OUT", help="Folder for the results; one sub-folder per study."),
+    ],
+    bundle: Annotated[
+        str, typer.Option(metavar="NAME_OR_DIR", help="Bundle to use: its name or folder.")
+    ] = DEFAULT_BUNDLE,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights; the bundle's own by default.")] = None,
+    device: Annotated[
+        str, typer.Option(metavar="D", help="cpu, cuda, cuda:1 or auto (a GPU if there is one).")
+    ] = "auto",
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Lesion probability to mark; the bundle's own by default.")
+    ] = None,
+) -> None:
+    """Outline lesion candidates in bone scans.
+
+    Writes per study: mask.nii.gz, seg.dcm (DICOM SEG, for DICOM input), overlay.png, report.html and result.json.
+    Research use only, not for diagnosis.
+    """
+    bundle_dir = find_bundle(bundle)
+    weights_file = find_weights(bundle_dir, weights)
+    check_writable(output)
+
+    from bonemets.data import read_study
+
+    scans = read_study(source)
+
+    # Only now, since torch and MONAI take seconds to load.
+    typer.echo(f"Loading {bundle_dir.name} ...")
+    from bonemets.engines.predictor import BundlePredictor
+    from bonemets.reporting.results import study_folder, write_study
+
+    start = time.perf_counter()
+    predictor = BundlePredictor(bundle_dir, device, weights_file)
+    load_seconds = time.perf_counter() - start
+    for scan in scans:
+        folder = study_folder(output, scan)
+        start = time.perf_counter()
+        prediction = predictor.predict(scan, threshold)
+        seconds = {"load_model": load_seconds, "segment": time.perf_counter() - start}
+        result = write_study(folder, scan, prediction, predictor, seconds)
+        typer.echo(f"{folder.name}: {summary(result)} in {seconds['segment']:.1f} s -> {folder / 'report.html'}")
+        for warning in result["warnings"]:
+            typer.echo(f"  note: {warning}")
+
+
+def summary(result: dict) -> str:
+    """The findings in a few words, as "5 findings (anterior 2, posterior 3)"."""
+    views = [finding["view"] for finding in result["findings"]]
+    counts = ", ".join(f"{view} {views.count(view)}" for view in result["study"]["views"])
+    return f"{len(views)} {'finding' if len(views) == 1 else 'findings'} ({counts})"
+
+
+def check_writable(output: Path) -> None:
+    """Refuse an output folder that cannot be made or written, before any work is done and without making it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    existing = next(path for path in (output, *output.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise InputError(f"cannot write to {output}: {existing} is not a folder; choose another --output")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {output}: {existing} is not writable; choose another --output")

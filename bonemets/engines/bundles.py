@@ -1,0 +1,119 @@
+"""Where the bundles are and what lies in them, without importing torch."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from bonemets.errors import InputError
+
+DEFAULT_BUNDLE = "spect_dual_pooling_segmentation"
+BUNDLES_VARIABLE = "BONEMETS_BUNDLES"
+
+
+def bundle_folders() -> list[Path]:
+    """The folders that bundles are looked up in: $BONEMETS_BUNDLES, the checkout's, the installed package's."""
+    package = Path(__file__).resolve().parents[1]
+    folders = [package.parent / "bundles", package / "bundles"]
+    if os.environ.get(BUNDLES_VARIABLE):
+        folders = [*map(Path, os.environ[BUNDLES_VARIABLE].split(os.pathsep)), *folders]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether the folder holds what inference needs."""
+    return (folder / "configs" / "inference.yaml").is_file()
+
+
+def list_bundles() -> dict[str, Path]:
+    """Name → folder of every bundle that is found; the first folder that has a name wins."""
+    found: dict[str, Path] = {}
+    for folder in bundle_folders():
+        for path in sorted(folder.iterdir()):
+            if is_bundle(path):
+                found.setdefault(path.name, path)
+    return found
+
+
+def find_bundle(name_or_folder: str | Path = DEFAULT_BUNDLE) -> Path:
+    """The bundle's folder.
+
+    Args:
+        name_or_folder: a bundle's name, or the path of its folder.
+
+    Raises:
+        InputError: there is none; the message lists what there is.
+    """
+    folder = Path(name_or_folder)
+    if is_bundle(folder):
+        return folder
+    known = list_bundles()
+    if str(name_or_folder) in known:
+        return known[str(name_or_folder)]
+    if folder.is_dir():
+        raise InputError(f"{folder} is not a bundle: it has no configs/inference.yaml")
+    near = difflib.get_close_matches(str(name_or_folder), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
+    raise InputError(f"there is no bundle {str(name_or_folder)!r}; {hint} (set ${BUNDLES_VARIABLE} to look elsewhere)")
+
+
+def bundle_metadata(bundle: Path) -> dict[str, Any]:
+    """What the bundle's ``configs/metadata.json`` says; empty where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return _read_json(Path(bundle) / "configs" / "metadata.json")
+
+
+def find_weights(bundle: Path, weights: str | Path | None = None) -> Path:
+    """The weights file to use: the given one, or the bundle's own ``models/model.pt``.
+
+    Raises:
+        InputError: there is none; the message says what to do.
+    """
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise InputError(f"{weights}: there is no such weights file")
+        return Path(weights)
+    path = Path(bundle) / "models" / "model.pt"
+    if not path.is_file():
+        raise InputError(
+            f"bundle {Path(bundle).resolve().name} has no weights ({path} is missing): give --weights FILE, train it "
+            "as its docs/README.md says, or run 'make demo', which trains a small model"
+        )
+    return path
+
+
+def read_provenance(weights: Path) -> dict[str, Any]:
+    """What training wrote beside the weights (``model.json`` for ``model.pt``); empty where there is nothing.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return _read_json(Path(weights).with_suffix(".json"))
+
+
+def file_sha256(path: Path) -> str:
+    """The file's fingerprint, hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as JSON; restore it or remove it") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object")
+    return content

@@ -1,0 +1,200 @@
+"""Run a bundle on a scan in memory, exactly as its ``configs/inference.yaml`` says.
+
+The configuration stays the one description of pre-processing, network, inferer and post-processing; the predictor
+only replaces what belongs to files: it hands over the pixels instead of loading them, and returns the mask instead of
+saving it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import pydoc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import yaml
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.transforms import AsDiscreted, Compose, LoadImaged, MapTransform, SaveImaged
+from numpy.typing import NDArray
+
+from bonemets.engines.bundles import bundle_metadata, find_weights, read_provenance
+from bonemets.errors import InputError
+
+if TYPE_CHECKING:
+    from bonemets.data.planar import PlanarScan
+
+# What a weights file's model.json may build. It travels with weights, which people exchange; a configuration can name
+# any function, so only the two packages that hold networks are accepted.
+NETWORK_PACKAGES = ("bonemets.networks.", "monai.networks.")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a bundle says about a scan, on the scan's own grid.
+
+    Args:
+        probability: lesion probability, (H, W, V) float32 in 0..1.
+        mask: 1 where a lesion is, (H, W, V) uint8.
+        threshold: probability at and above which a pixel became lesion.
+    """
+
+    probability: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    threshold: float
+
+
+class BundlePredictor:
+    """A bundle with its weights, ready to segment scans.
+
+    Args:
+        bundle_dir: the bundle's folder, with ``configs/inference.yaml``.
+        device: "cpu", "cuda", "cuda:1", …, or "auto" for the first GPU if there is one.
+        weights: a state dict, or a dict that has one under "model", as ``torch.save`` writes it. Default: the bundle's
+            ``models/model.pt``. A ``network_def`` in the .json file of the same name beside it replaces the
+            configuration's, so that a model of another width just works.
+
+    Raises:
+        InputError: the folder is no bundle, the weights are missing or do not fit, or there is no such device.
+    """
+
+    def __init__(self, bundle_dir: str | Path, device: str = "cpu", weights: str | Path | None = None) -> None:
+        self.bundle_dir = Path(bundle_dir)
+        config = self.bundle_dir / "configs" / "inference.yaml"
+        if not config.is_file():
+            raise InputError(f"{self.bundle_dir} is not a bundle: it has no configs/inference.yaml")
+        self.device = find_device(device)
+        self.weights = find_weights(self.bundle_dir, weights)
+        self.provenance = checked_provenance(self.weights)
+
+        self.metadata = bundle_metadata(self.bundle_dir)
+        parser = ConfigParser()
+        try:
+            parser.read_config(str(config))
+            parser["bundle_root"] = str(self.bundle_dir)
+            parser["ckpt_path"] = str(self.weights)
+            parser["device"] = f"$torch.device('{self.device}')"
+            if "network_def" in self.provenance:
+                parser["network_def"] = self.provenance["network_def"]
+            parser.get_parsed_content("imports", default=None)
+            self.network: torch.nn.Module = parser.get_parsed_content("network").to(self.device)
+            self.inferer = parser.get_parsed_content("inferer")
+            self.preprocessing = _without_files(parser.get_parsed_content("preprocessing"))
+            self.postprocessing = _without_files(parser.get_parsed_content("postprocessing"))
+        except (RuntimeError, KeyError, ModuleNotFoundError, yaml.YAMLError) as error:
+            raise InputError(f"{config} cannot be built: {_root_cause(error)}") from error
+        self._load_weights()
+        thresholds = [t.threshold[0] for t in self.postprocessing if isinstance(t, AsDiscreted)]
+        if len(thresholds) != 1 or thresholds[0] is None:
+            raise InputError(f"{config}: postprocessing needs exactly one AsDiscreted, with a threshold")
+        self.threshold = float(thresholds[0])
+
+    @property
+    def name(self) -> str:
+        """The bundle's name: that of its folder."""
+        return self.bundle_dir.resolve().name
+
+    def _load_weights(self) -> None:
+        try:
+            # weights_only: a pickle from somewhere else must not run code here.
+            state = torch.load(self.weights, map_location=self.device, weights_only=True)
+        except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            raise InputError(f"{self.weights} is not a weights file: it cannot be read as plain tensors") from error
+        state = state.get("model", state) if isinstance(state, dict) else state
+        try:
+            self.network.load_state_dict(state)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{self.weights} does not fit {type(self.network).__name__} of {self.name}: keep the .json file that "
+                "training wrote beside the weights, or choose another --bundle"
+            ) from error
+        self.network.eval()
+
+    def predict(self, scan: PlanarScan, threshold: float | None = None) -> Prediction:
+        """Segment every view of a scan.
+
+        Args:
+            scan: what `bonemets.data.read_planar` returns.
+            threshold: probability at and above which a pixel is lesion, 0 to 1; the configuration's by default.
+
+        Returns:
+            Probability and mask on the scan's own grid.
+        """
+        # Copied: the configuration's transforms may work in place, and the scan is the caller's.
+        image = MetaTensor(torch.from_numpy(np.array(scan.pixels, dtype=np.float32)), affine=torch.tensor(scan.affine))
+        data: dict[str, Any] = {"image": image}
+        for transform in self.preprocessing:
+            data = transform(data)
+        with torch.inference_mode():
+            logits = self.inferer(data["image"][None].to(self.device), self.network)
+        data["pred"] = logits[0].cpu()
+
+        probability = None
+        for transform in self.postprocessing:
+            if isinstance(transform, AsDiscreted):
+                probability = _lesion_channel(data["pred"])
+                if threshold is not None:
+                    transform = AsDiscreted(keys="pred", threshold=threshold)  # noqa: PLW2901
+            data = transform(data)
+        mask = _lesion_channel(data["pred"])
+        if probability is None or mask.shape != scan.pixels.shape:
+            raise ValueError(f"{self.name} returned a mask of shape {mask.shape} for a scan of {scan.pixels.shape}")
+        used = self.threshold if threshold is None else float(threshold)
+        return Prediction(probability.astype(np.float32), (mask > 0).astype(np.uint8), used)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the first GPU, or the CPU where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"there is no device {name!r} for PyTorch here; use --device cpu") from error
+    return device
+
+
+def checked_provenance(weights: Path) -> dict[str, Any]:
+    """What training wrote beside the weights, with its network checked.
+
+    Raises:
+        InputError: the file is not JSON, or its ``network_def`` names anything but a network with plain arguments.
+    """
+    provenance = read_provenance(weights)
+    network = provenance.get("network_def")
+    if network is not None and not _is_plain_network(network):
+        path = Path(weights).with_suffix(".json")
+        raise InputError(f"{path}: network_def must name a network of bonemets or MONAI, with plain arguments")
+    return provenance
+
+
+def _is_plain_network(network: Any) -> bool:
+    target = str(network.get("_target_", "")) if isinstance(network, dict) else ""
+    found = pydoc.locate(target) if target.startswith(NETWORK_PACKAGES) else None
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        return False
+    # "$…" would be evaluated and "@…" or "%…" looked up; nested objects would be built.
+    arguments = json.dumps({key: value for key, value in network.items() if key != "_target_"})
+    return not any(mark in arguments for mark in ('"$', '"@', '"%', '"_'))
+
+
+def _root_cause(error: BaseException) -> str:
+    """The message that the chain of errors began with: MONAI wraps it several times."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def _without_files(transforms: Compose) -> list[MapTransform]:
+    """The transforms in their order, without those that load from a file or save to one."""
+    return [t for t in transforms.flatten().transforms if not isinstance(t, (LoadImaged, SaveImaged))]
+
+
+def _lesion_channel(pred: torch.Tensor) -> NDArray:
+    """(C, H, W, V) → (H, W, V): the only channel, or the last one, which is the lesion's."""
+    return np.asarray(pred[-1])

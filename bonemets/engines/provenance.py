@@ -1,0 +1,167 @@
+"""What a training run was: its merged configuration, and the record that travels beside its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+import bonemets
+from bonemets.data.datalist import datalist_hash, read_datalist
+from bonemets.engines.bundles import read_provenance
+
+# Knobs that say where and on what a run happens, not what it is.
+MACHINE_SETTINGS = (
+    "bundle_root", "ckpt_dir", "datalist", "dataset_dir", "device", "experiment_name", "num_workers", "output_dir",
+    "resume", "run_name", "track", "tracking_uri",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunningConfig:
+    """The configuration that a bundle runs with, after overlays and command-line overrides.
+
+    Args:
+        merged: the whole configuration as text: references and expressions as they were written.
+        settings: values of the top-level knobs, which are the ids above ``network_def``.
+        network_def: ``_target_`` and arguments of the network, with references replaced by values.
+        version: the bundle's version, from its metadata.
+    """
+
+    merged: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    network_def: dict[str, Any] = field(default_factory=dict)
+    version: str | None = None
+
+    @property
+    def portable_settings(self) -> dict[str, Any]:
+        """The settings without those that belong to one machine: no path, no device."""
+        return {key: value for key, value in self.settings.items() if key not in MACHINE_SETTINGS}
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of the configuration, equal on every machine and for every folder that it ran in."""
+        content = {key: value for key, value in self.merged.items() if key not in MACHINE_SETTINGS}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    def parameters(self) -> dict[str, str]:
+        """Flat names and values for an experiment tracker: the knobs, and the leaves of what is trained and how."""
+        sections = {key: self.merged[key] for key in ("loss", "optimizer", "lr_scheduler") if key in self.merged}
+        flat = dict(_flatten({**self.settings, "network_def": self.network_def, **sections}))
+        # MLflow servers before 2.10 refuse longer values.
+        return {key: str(value)[:499] for key, value in flat.items()}
+
+
+def running_config() -> RunningConfig:
+    """The configuration of the bundle that is being run, for use in that configuration: ``$…running_config()``.
+
+    MONAI gives expressions no name for the whole configuration, so the parser that evaluates the expression is looked
+    up among the callers.
+
+    Raises:
+        RuntimeError: if no configuration is being evaluated.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        parser = frame.f_locals.get("self")
+        if isinstance(parser, ConfigParser):
+            return read_config(parser)
+        frame = frame.f_back
+    raise RuntimeError("running_config() works in an expression of a bundle's configuration only")
+
+
+def read_config(parser: ConfigParser) -> RunningConfig:
+    """Read merged configuration, settings and network definition from a parser."""
+    merged = {key: value for key, value in parser.get().items() if key != parser.meta_key}
+    names = [key for key in merged if key != "imports"]
+    names = names[: names.index("network_def")] if "network_def" in names else []
+    network_def = {}
+    for key in merged.get("network_def", {}):
+        network_def[key] = _plain(parser.get_parsed_content(f"network_def::{key}"))
+    return RunningConfig(
+        merged=json.loads(json.dumps(merged, default=str)),
+        settings={name: _plain(parser.get_parsed_content(name)) for name in names},
+        network_def=network_def,
+        version=parser.get(f"{parser.meta_key}::version", None),
+    )
+
+
+def trained_setting(weights: str | Path, name: str, default: Any) -> Any:
+    """A setting that weights were trained with, from the .json file beside them, or the default.
+
+    Inference configurations use it, so that weights of another width than the paper's just work.
+
+    Args:
+        weights: the weights file; it need not exist.
+        name: name of the knob in the training configuration.
+        default: the value where nothing is known.
+
+    Raises:
+        InputError: if the file beside the weights cannot be read.
+    """
+    return read_provenance(Path(weights)).get("settings", {}).get(name, default)
+
+
+def datalist_record(datalist: str | Path | None) -> dict[str, Any] | None:
+    """Name and SHA-256 of a data list; None where there is none, as when MONAI Label hands over its own items."""
+    if datalist is None or not Path(datalist).is_file():
+        return None
+    return {"name": read_datalist(datalist).get("name"), "sha256": datalist_hash(datalist)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    packages = ("torch", "monai", "pytorch-ignite", "numpy")
+    return {
+        "bonemets": bonemets.__version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this package is imported from, with "+changes" if it has any; else None."""
+    folder = Path(bonemets.__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    # An environment may lie inside someone else's repository: only a tracked package has a commit of its own.
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    commit = git("rev-parse", "HEAD")
+    return f"{commit}+changes" if commit and git("status", "--porcelain") else commit
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: numbers, text, lists and dictionaries as they are, anything else as its text."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value

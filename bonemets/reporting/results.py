@@ -1,0 +1,202 @@
+"""The folder that `bonemets segment` leaves per study: written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bonemets
+from bonemets.errors import InputError
+
+if TYPE_CHECKING:
+    from bonemets.data.planar import PlanarScan
+    from bonemets.engines.predictor import BundlePredictor, Prediction
+
+RESULT_FORMAT = 1
+FILES = ("mask.nii.gz", "seg.dcm", "overlay.png", "report.html", "result.json")
+# With more findings their numbers would hide the picture.
+MAXIMUM_NUMBERED = 40
+RESEARCH_USE = "Research use only. Not for diagnosis."
+
+
+def study_name(scan: PlanarScan) -> str:
+    """A name for the scan's folder that says nothing about the patient.
+
+    For DICOM it is made of a hash of the StudyInstanceUID, for other files it is their own name.
+    """
+    if scan.dataset is not None:
+        uid = scan.dataset.get("StudyInstanceUID") or scan.dataset.get("SOPInstanceUID") or scan_sha256(scan)
+        return "study-" + hashlib.sha256(str(uid).encode()).hexdigest()[:12]
+    stem = re.sub(r"(\.nii)?\.[^.]+$", "", scan.path.name)
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "scan"
+
+
+def scan_sha256(scan: PlanarScan) -> str:
+    """A fingerprint of the pixels and views, by which a scan is known again."""
+    digest = hashlib.sha256(repr((scan.pixels.shape, scan.views)).encode())
+    digest.update(scan.pixels.tobytes())
+    return digest.hexdigest()
+
+
+def study_folder(output: Path, scan: PlanarScan) -> Path:
+    """Where the scan's results go: an earlier result of the same scan is replaced, that of another one is not.
+
+    Raises:
+        InputError: the folder is there but is not a result of ours.
+    """
+    folder = output / study_name(scan)
+    if not folder.exists() or _scan_of(folder) == scan_sha256(scan):
+        return folder
+    # Another scan of the same study or of the same file name.
+    folder = output / f"{folder.name}-{scan_sha256(scan)[:8]}"
+    if folder.exists():
+        _scan_of(folder)
+    return folder
+
+
+def _scan_of(folder: Path) -> str:
+    try:
+        extra = {path.name for path in folder.iterdir()} - set(FILES)
+        scan = str(json.loads((folder / "result.json").read_text("utf-8"))["study"]["pixels_sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder} exists and is not a result of bonemets segment; choose another --output") from error
+    if extra:
+        raise InputError(
+            f"{folder} holds {min(extra)}, which is not ours to replace; move it or choose another --output"
+        )
+    return scan
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to write into that becomes ``target`` when all is written, and vanishes otherwise.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    part, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
+    parent_is_new = not target.parent.exists()
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if target.exists():
+            target.rename(old)
+        part.rename(target)
+    except OSError as error:
+        raise InputError(f"cannot write {target} ({error.strerror or error}); choose another --output") from error
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if parent_is_new and target.parent.is_dir() and not any(target.parent.iterdir()):
+            target.parent.rmdir()
+
+
+def write_study(
+    target: Path, scan: PlanarScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Write mask, DICOM SEG (for DICOM scans), overlay, page and ``result.json`` of one scan.
+
+    Args:
+        target: the folder, made here.
+        scan: the scan.
+        prediction: what the predictor made of it.
+        predictor: the predictor.
+        seconds: what took how long, for the record.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        InputError: it cannot be written; then nothing is left.
+    """
+    from bonemets.data import write_bytes, write_mask_like
+    from bonemets.dicom import write_seg
+    from bonemets.reporting.figures import figure_png, overlay_figure
+    from bonemets.reporting.pages import render_report, scan_drawing
+
+    result = describe(scan, prediction, predictor, seconds)
+    with new_folder(target) as folder:
+        write_mask_like(folder / "mask.nii.gz", prediction.mask, scan)
+        if scan.dataset is not None:
+            write_seg(
+                folder / "seg.dcm",
+                scan,
+                prediction.mask,
+                algorithm_name=predictor.name,
+                algorithm_version=str(result["model"]["version"] or bonemets.__version__),
+            )
+        figure = overlay_figure(
+            scan.pixels,
+            scan.views,
+            prediction.mask,
+            title=RESEARCH_USE,
+            spacing=scan.spacing,
+            numbers=len(result["findings"]) <= MAXIMUM_NUMBERED,
+        )
+        write_bytes(folder / "overlay.png", figure_png(figure))
+        drawing = scan_drawing(scan.pixels, scan.views, prediction.mask, spacing=scan.spacing)
+        write_bytes(folder / "report.html", render_report(result, drawing).encode("utf-8"))
+        write_bytes(folder / "result.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode("utf-8"))
+    return result
+
+
+def describe(
+    scan: PlanarScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """What ``result.json`` holds: the scan, the model, the findings, and how far to trust them. No patient data."""
+    from bonemets.engines.bundles import file_sha256
+    from bonemets.reporting.checks import scan_warnings
+    from bonemets.reporting.findings import measure_findings
+
+    spacing = None if scan.spacing == (1.0, 1.0) else scan.spacing
+    findings = measure_findings(scan.pixels, prediction.probability, prediction.mask, scan.views, spacing)
+    header = scan.dataset
+    rows, columns, _ = scan.pixels.shape
+    provenance = predictor.provenance
+    return {
+        "format": RESULT_FORMAT,
+        "use": RESEARCH_USE,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "study": {
+            "name": study_name(scan),
+            "format": scan.format,
+            "file": None if header is not None else scan.path.name,
+            "study_instance_uid": None if header is None else str(header.get("StudyInstanceUID", "")),
+            "sop_instance_uids": list(dict.fromkeys(str(f.dataset.get("SOPInstanceUID", "")) for f in scan.frames)),
+            "pixels_sha256": scan_sha256(scan),
+            "views": list(scan.views),
+            "rows": rows,
+            "columns": columns,
+            "spacing_mm": None if spacing is None else list(spacing),
+            "total_counts": [round(float(total), 2) for total in scan.pixels.sum(axis=(0, 1), dtype="float64")],
+        },
+        "model": {
+            "bundle": predictor.name,
+            "version": predictor.metadata.get("version"),
+            "weights_sha256": file_sha256(predictor.weights),
+            "threshold": prediction.threshold,
+            "device": str(predictor.device),
+            "training_data": (provenance.get("datalist") or {}).get("name"),
+            "provenance": provenance,
+        },
+        "findings": [finding.as_dict() for finding in findings],
+        "warnings": scan_warnings(scan),
+        "seconds": {key: round(value, 3) for key, value in seconds.items()},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("bonemets", "torch", "monai", "numpy", "pydicom", "highdicom")},
+        },
+        "files": [name for name in FILES if name != "report.html" and (name != "seg.dcm" or header is not None)],
+    }

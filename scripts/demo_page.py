@@ -1,0 +1,181 @@
+"""What `make demo` needs besides the product's own commands: the scans laid apart, and the page at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from bonemets.data import VIEWS, datalist_hash, read_planar, write_bytes
+from bonemets.data.datalist import read_datalist
+from bonemets.data.planar import PlanarScan
+from bonemets.metrics import LesionCounts, lesion_components, match_lesions
+from bonemets.metrics.lesions import LESION
+from bonemets.reporting.display import data_uri
+from bonemets.reporting.figures import figure_png, training_figure
+from bonemets.reporting.pages import render_page, scan_drawing
+from bonemets.reporting.results import study_name
+
+PANELS = {
+    "Loss (Dice + cross-entropy)": {"train_loss": "training windows"},
+    "Lesion Dice": {"train_lesion_dice": "training windows", "val_lesion_dice": "validation, whole scans"},
+    "Validation, whole scans": {"val_precision": "precision of pixels", "val_recall": "recall of pixels"},
+}
+CRITERIA = {"any": 0.0, "iou10": 0.1, "iou50": 0.5}
+"""Overlap at which a finding matches a lesion. Any shared pixel is the field's usual rule, but a mask of the whole body
+would satisfy it: the page's headline is at an intersection over union of 0.1, one to one."""
+
+
+def collect(demo: Path) -> None:
+    """Copy the held-out patients' DICOM files, and the real scan that pydicom-data carries."""
+    import data_store
+
+    held_out = {item["patient"] for item in read_datalist(demo / "cohort" / "datalist.json")["testing"]}
+    copies = {demo / "held_out" / f"{name}.dcm": demo / "cohort" / name / "scan.dcm" for name in sorted(held_out)}
+    copies[demo / "real_scan" / "nema_nm1.dcm"] = Path(data_store.__file__).parent / "data" / "JPEG-LL.dcm"
+    for target, source in copies.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        print(f"{target.parent.name}/{target.name}")
+
+
+def write_page(demo: Path) -> None:
+    """Write ``index.html`` from what the other steps left."""
+    model = json.loads((demo / "training" / "model.json").read_text("utf-8"))
+    steps = json.loads((demo / "logs" / "steps.json").read_text("utf-8"))
+    patients = [_patient(demo, path) for path in sorted((demo / "held_out").glob("*.dcm"))]
+    lesions = {name: sum((patient["lesions"][name] for patient in patients), LesionCounts()) for name in CRITERIA}
+    summary = json.loads((demo / "training" / "evaluation_test" / "summary.json").read_text("utf-8"))
+    datalist = demo / "cohort" / "datalist.json"
+    document, cohort = read_datalist(datalist), json.loads((demo / "cohort" / "cohort.json").read_text("utf-8"))
+    training = {item["patient"]: item["fold"] for item in document["training"]}
+    page = render_page(
+        "demo.html",
+        patients=patients,
+        lesions=lesions,
+        summary=summary,
+        curves=data_uri(figure_png(training_figure(_curves(demo), step_name="epoch"))),
+        real=_real(demo),
+        model=model,
+        facts={
+            "patients": cohort["patients"],
+            "with_lesions": sum(any(study["lesion_pixels"].values()) for study in cohort["studies"]),
+            "trained_on": sum(fold != model["settings"]["fold"] for fold in training.values()),
+            "validated_on": sum(fold == model["settings"]["fold"] for fold in training.values()),
+            "seed": cohort["seed"],
+            "split": datalist_hash(datalist),
+            "train_seconds": steps["train"].get("seconds", 0.0),
+            "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
+        },
+        mlflow=f"mlflow ui --backend-store-uri sqlite:///{_shown(demo)}/training/mlruns.db",
+        files=_files(demo),
+        folder=_shown(demo),
+    )
+    write_bytes(demo / "index.html", page.encode("utf-8"))
+    found = lesions["iou10"]
+    print(f"{found.detected} of {found.lesions} held-out lesions found, {found.false_positives} false findings")
+
+
+def _patient(demo: Path, path: Path) -> dict[str, Any]:
+    """One held-out patient: truth and prediction, in numbers and as a drawing."""
+    scan = read_planar(path)
+    folder, result, mask = _result(demo / "results", scan)
+    source = demo / "cohort" / path.stem
+    truth, instances = (
+        np.stack([_array(source / f"{view}_{kind}.nii.gz").squeeze() for view in VIEWS], axis=-1)
+        for kind in ("label", "lesions")
+    )
+    counts = {
+        name: sum(
+            (
+                match_lesions(mask[..., v], truth[..., v], instances=instances[..., v], iou_threshold=threshold)
+                for v in range(len(VIEWS))
+            ),
+            LesionCounts(),
+        )
+        for name, threshold in CRITERIA.items()
+    }
+    return {
+        "name": path.stem,
+        "lesions": counts,
+        "lesion_pixels": int((truth == LESION).sum()),
+        "findings": len(result["findings"]),
+        "seconds": result["seconds"]["segment"],
+        "drawing": scan_drawing(scan.pixels, scan.views, mask, truth, spacing=scan.spacing),
+        "results": f"results/{folder.name}",
+        "files": result["files"],
+        "cohort": f"cohort/{path.stem}",
+    }
+
+
+def _real(demo: Path) -> dict[str, Any]:
+    scan = read_planar(demo / "real_scan" / "nema_nm1.dcm")
+    folder, result, mask = _result(demo / "results_real", scan)
+    return {
+        "result": result,
+        "drawing": scan_drawing(scan.pixels, scan.views, mask, spacing=scan.spacing),
+        "results": f"results_real/{folder.name}",
+        "components": lesion_components(mask[..., 0])[1],
+        "share": float(mask.mean()),
+    }
+
+
+def _result(results: Path, scan: PlanarScan) -> tuple[Path, dict[str, Any], np.ndarray]:
+    folder = results / study_name(scan)
+    mask = _array(folder / "mask.nii.gz")
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    return folder, result, mask.reshape(scan.pixels.shape)
+
+
+def _array(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+
+
+def _curves(demo: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """The newest training's metrics, from MLflow's store."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{demo / 'training' / 'mlruns.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
+    run = next(run for run in runs if "train_loss" in run.data.metrics)
+    return {
+        panel: {
+            label: [(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, name)]
+            for name, label in curves.items()
+        }
+        for panel, curves in PANELS.items()
+    }
+
+
+def _files(demo: Path) -> list[tuple[str, str]]:
+    """Path and meaning of what the demo made."""
+    files = [
+        ("cohort/cohort.json", "every parameter that was drawn for every simulated patient"),
+        ("cohort/datalist.json", "the MONAI data list: images, labels, folds and test part, by patient"),
+        ("training/model.pt", "the weights (a plain state dict)"),
+        ("training/model.json", "what the weights are: network, settings, data list, versions, commit"),
+        ("training/evaluation_test/summary.json", "pixel metrics of the held-out images"),
+        ("training/evaluation_test/per_image.csv", "the same, image by image"),
+        ("training/mlruns.db", "MLflow's store: parameters, metrics per epoch, overlay pictures"),
+        ("logs/train.log", "what training printed"),
+    ]
+    return [(path, meaning) for path, meaning in files if (demo / path).exists()]
+
+
+def _shown(demo: Path) -> str:
+    """The demo's folder as a user names it from the repository's root."""
+    root = Path(__file__).resolve().parents[1]
+    demo = demo.resolve()
+    return str(demo.relative_to(root)) if demo.is_relative_to(root) else str(demo)
+
+
+if __name__ == "__main__":
+    {"collect": collect, "page": write_page}[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,71 @@
+"""A bundle that marks what is hot, so that its findings are known, and scans with known hot spots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from bonemets.dicom import NMHeader, write_nm
+
+HOT_SPOT_INFERENCE = {
+    "bundle_root": ".",
+    "device": "cpu",
+    "network_def": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1},
+    "network": "$@network_def.to(@device)",
+    "preprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "LoadImaged", "keys": "image", "reader": {"_target_": "bonemets.data.PlanarReader"}},
+            {"_target_": "EnsureChannelFirstd", "keys": "image", "channel_dim": "no_channel"},
+        ],
+    },
+    "inferer": {"_target_": "SliceInferer", "roi_size": [256, 256], "spatial_dim": 2, "sw_batch_size": 4},
+    "postprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
+            {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5},
+        ],
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory) -> Path:
+    """Marks every pixel of 100 counts and more: probability is sigmoid(counts - 99.5)."""
+    folder = tmp_path_factory.mktemp("bundles") / "hot_spot_segmentation"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    (folder / "configs" / "inference.yaml").write_text(yaml.safe_dump(HOT_SPOT_INFERENCE))
+    (folder / "configs" / "metadata.json").write_text(
+        json.dumps({"version": "1.2.3", "description": "marks hot spots"})
+    )
+    state = {"weight": torch.ones(1, 1, 1, 1), "bias": torch.tensor([-99.5])}
+    torch.save(state, folder / "models" / "model.pt")
+    (folder / "models" / "model.json").write_text(json.dumps({"datalist": {"name": "nothing, made for a test"}}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def body() -> np.ndarray:
+    """Counts of a body in two views: two hot spots in the anterior view, one of them in the posterior view too."""
+    rows, columns = np.mgrid[:1024, :256]
+    inside = (np.abs(columns - 127.5) < 60) & (rows > 60) & (rows < 960)
+    counts = np.random.default_rng(0).poisson(np.where(inside, 20.0, 0.3), (2, 1024, 256)).astype(np.uint16)
+    counts[0, 300:304, 100:105] = 200
+    counts[0, 500:503, 140:143] = 150
+    counts[1, 500:503, 112:115] = 150
+    return np.moveaxis(counts, 0, -1)
+
+
+@pytest.fixture
+def study(tmp_path, body) -> Path:
+    """A folder with one two-frame DICOM scan."""
+    folder = tmp_path / "IN^SECRET"
+    write_nm(folder / "scan.dcm", body, NMHeader(patient="SECRET^NAME"))
+    return folder

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from monai.bundle import ConfigParser
+
+import bonemets
+from bonemets.engines import provenance
+from bonemets.engines.provenance import running_config, trained_setting
+from bonemets.errors import InputError
+
+CONFIG = """
+imports:
+- $from bonemets.engines.provenance import running_config
+dataset_dir: /data/a
+epochs: 5
+rate: $2 * 0.5
+widths: [1, 2]
+network_def: {_target_: torch.nn.Linear, in_features: '@widths::0', out_features: $@epochs - 1}
+network: $@network_def
+optimizer: {_target_: torch.optim.Adam, params: $@network.parameters(), lr: '@rate'}
+run_config: $running_config()
+"""
+
+
+def parsed(**override) -> provenance.RunningConfig:
+    parser = ConfigParser(yaml.safe_load(CONFIG))
+    parser.update(override)
+    return parser.get_parsed_content("run_config")
+
+
+def test_settings_and_network_are_values() -> None:
+    config = parsed(epochs=7)
+    assert config.settings == {"dataset_dir": "/data/a", "epochs": 7, "rate": 1.0, "widths": [1, 2]}
+    assert config.network_def == {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 6}
+    assert config.merged["network_def"]["out_features"] == "$@epochs - 1"
+    json.dumps(config.merged)
+
+
+def test_fingerprint_follows_the_experiment_and_not_the_machine() -> None:
+    assert parsed().sha256 == parsed(dataset_dir="/data/b").sha256
+    assert parsed().sha256 != parsed(epochs=6).sha256
+    assert "dataset_dir" not in parsed().portable_settings
+
+
+def test_parameters_are_flat_and_short() -> None:
+    parameters = parsed(widths=list(range(1, 500))).parameters()
+    assert parameters["epochs"] == "5"
+    assert parameters["network_def.out_features"] == "4"
+    assert parameters["optimizer.lr"] == "@rate"
+    assert all(len(value) < 500 for value in parameters.values())
+
+
+def test_outside_of_a_configuration() -> None:
+    with pytest.raises(RuntimeError, match="configuration"):
+        running_config()
+
+
+def test_trained_setting(tmp_path: Path) -> None:
+    weights = tmp_path / "model.pt"
+    assert trained_setting(weights, "features", [64]) == [64]
+    (tmp_path / "model.json").write_text(json.dumps({"settings": {"features": [16]}}))
+    assert trained_setting(weights, "features", [64]) == [16]
+    assert trained_setting(weights, "other", 3) == 3
+    (tmp_path / "model.json").write_text("{")
+    with pytest.raises(InputError, match="model.json"):
+        trained_setting(weights, "features", [64])
+
+
+def test_commit_is_that_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    package = tmp_path / "bonemets" / "__init__.py"
+    package.parent.mkdir()
+    package.touch()
+    monkeypatch.setattr(bonemets, "__file__", str(package))
+    assert provenance.git_commit() is None
+    git("init", "-q")
+    # Installed inside someone else's repository, which does not track it.
+    assert provenance.git_commit() is None
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    assert provenance.git_commit() == git("rev-parse", "HEAD")
+    package.write_text("x = 1\n")
+    assert provenance.git_commit() == git("rev-parse", "HEAD") + "+changes"
