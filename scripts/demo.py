@@ -186,7 +186,7 @@ def make_steps(demo: Path, patients: int, epochs: int) -> list[Step]:
             bundle_run(overlays, {**knobs, **recipe, "resume": True}),
             [training / "model.pt", training / "model.json"],
             [*package, configs],
-            show=r"epoch \d+/\d+",
+            show=r"epoch 1/|epoch .*val_",
             restart=[training],
         ),
         Step(

@@ -1,5 +1,6 @@
 """Losses that MONAI lacks."""
 
 from bonemets.losses.ignore_label import IgnoreLabelLoss
+from bonemets.losses.multiscale_l1 import MultiScaleL1Loss, clip_weights, critic_input
 
-__all__ = ["IgnoreLabelLoss"]
+__all__ = ["IgnoreLabelLoss", "MultiScaleL1Loss", "clip_weights", "critic_input"]

@@ -8,9 +8,9 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -108,11 +108,12 @@ def simulate_cohort(
     missing = [number for number in range(1, patients + 1) if number not in finished]
     progress(patients - len(missing), patients)
     make = partial(_make_patient, out, seed=seed, modality=modality, make_study=make_study, make_ct=make_ct)
-    jobs: Iterator[int] = map(make, missing)
+    jobs = (make(number) for number in missing)
     if workers > 1 and len(missing) > 1:
         jobs = _run_in_processes(make, missing, min(workers, len(missing)))
-    for done, _ in enumerate(jobs, start=patients - len(missing) + 1):
-        progress(done, patients)
+    with closing(jobs):
+        for done, _ in enumerate(jobs, start=patients - len(missing) + 1):
+            progress(done, patients)
     records = [read_record(out / patient_name(number)) for number in range(1, patients + 1)]
     datalist = _datalist(records, seed, folds, test_share)
     if modality != "ct":
@@ -186,31 +187,34 @@ def _make_patient(out: Path, number: int, *, seed: int, modality: str, make_stud
     return number
 
 
-def _run_in_processes(make: Callable[[int], int], numbers: list[int], workers: int) -> Iterator[int]:
+def _run_in_processes(make: Callable[[int], int], numbers: list[int], workers: int) -> Generator[int, None, None]:
     """As they finish. On Ctrl-C and on an error no further patient begins, and those under way are finished."""
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        with _interrupts_ignored():
+        with _ignored(signal.SIGINT):  # Ctrl-C reaches all processes of a terminal; the parent alone decides
             waiting: set[Future[int]] = {pool.submit(make, number) for number in numbers}
         while waiting:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in ready:
                 yield future.result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # A second signal here would end this process but not its workers, which would then wait forever.
+        with _ignored(signal.SIGINT, signal.SIGTERM):
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; those started meanwhile ignore it, so that the parent decides."""
+def _ignored(*signals: signal.Signals) -> Iterator[None]:
+    """Ignore signals, in the processes that are started meanwhile for good."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _datalist(records: list[dict[str, Any]], seed: int, folds: int, test_share: float) -> dict[str, Any]:

@@ -64,17 +64,23 @@ def start(out: Path, patients: int) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_ctrl_c_then_resume(tmp_path):
-    """The real simulator, with processes: Ctrl-C goes to all of them, as from a terminal."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stop_then_resume(tmp_path, number, status):
+    """The real simulator, with processes: Ctrl-C, twice, goes to all of them, as from a terminal; SIGTERM to one."""
     out = tmp_path / "out"
     process = start(out, 7)
     deadline = time.monotonic() + 300
     while not list(out.glob("patient_*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    for _ in range(2):
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        time.sleep(0.2)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "run the same command again" in errors
+    assert process.returncode == status
+    assert ("run the same command again" in errors) == (number == signal.SIGINT)
     assert "Traceback" not in errors
     stopped = {path.name for path in out.iterdir()}
     assert 0 < len(stopped) < 7

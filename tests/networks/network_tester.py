@@ -68,9 +68,9 @@ class NetworkTester:
         touched: dict[str, bool] = {}
         # Several seeds: the one or two hidden units of a narrow CBAM or squeeze-and-excitation may be dead.
         for seed in range(8):
-            torch.manual_seed(seed)
             network = self.build(dropout=0.0).train()
             if seed:
+                torch.manual_seed(seed)
                 for parameter in network.parameters():
                     if parameter.requires_grad and parameter.ndim > 1:
                         nn.init.kaiming_normal_(parameter)
