@@ -1,5 +1,5 @@
 # make demo   set-up, then the whole path on simulated patients (about 12 minutes on 2 cores); opens nothing, needs no network after set-up
-# make test   set-up, then lint, types and every test (under 25 minutes on 2 cores)
+# make test   set-up, then lint, types and every test (on 2 cores)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
