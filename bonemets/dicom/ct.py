@@ -8,45 +8,41 @@ from io import BytesIO
 
 import numpy as np
 from pydicom import Dataset, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage
 
-import bonemets
 from bonemets.dicom.identifiers import make_uid
-from bonemets.dicom.nm import SCAN_DATE, SCAN_TIME
+from bonemets.dicom.simulated import (
+    PatientHeader,
+    add_file_meta,
+    describe_equipment,
+    describe_patient,
+    describe_series,
+    describe_study,
+)
 
 RESCALE_INTERCEPT = -1024
 """Stored values are unsigned with this intercept and slope 1, as most scanners write them."""
 
 
 @dataclass(frozen=True)
-class CTHeader:
+class CTHeader(PatientHeader):
     """What the headers of a CT series say about patient and acquisition; nothing that identifies anyone.
 
     Args:
         patient: pseudonym, used as patient ID and name.
         series_description: shown by viewers.
-        sex: ``"M"``, ``"F"`` or ``"O"``.
-        age_years: age; above 89 is written as 89, as de-identification asks.
-        height_m: body height in m.
-        weight_kg: body weight in kg.
         thickness: slice thickness in mm.
         contrast: name of the contrast medium's phase, empty without contrast medium.
         kvp: tube voltage in kV.
-        manufacturer: maker of the scanner.
         model: its name.
+        others: see `PatientHeader`.
     """
 
     patient: str
     series_description: str = "Axial CT"
-    sex: str = "O"
-    age_years: float = 60
-    height_m: float = 1.70
-    weight_kg: float = 75
     thickness: float = 2.5
     contrast: str = ""
     kvp: float = 120
-    manufacturer: str = "bonemets"
     model: str = "Simulated CT"
 
 
@@ -86,51 +82,16 @@ def ct_dataset(
         raise ValueError(f"hu must be at least {RESCALE_INTERCEPT}, got {hu.min()}")
     name = (header.patient, study or "")
     dataset = Dataset()
-    _patient_and_study(dataset, header, name)
-    _series_and_equipment(dataset, header, name)
+    describe_patient(dataset, header.patient, header)
+    describe_study(dataset, make_uid("ct study", *name), "2", "CT")
+    describe_series(dataset, "CT", make_uid("ct series", *name), header.series_description, name)
+    describe_equipment(dataset, header.manufacturer, header.model)
+    dataset.PatientPosition = "HFS"
     _slice(dataset, hu, origin, pixel, number, header)
     dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = make_uid("ct instance", *name, number)
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta = meta
+    add_file_meta(dataset)
     return dataset
-
-
-def _patient_and_study(dataset: Dataset, header: CTHeader, name: tuple[str, str]) -> None:
-    dataset.PatientName = f"Anonymous^{header.patient}"
-    dataset.PatientID = header.patient
-    dataset.PatientBirthDate = ""
-    dataset.PatientSex = header.sex
-    dataset.PatientAge = f"{round(min(header.age_years, 89)):03d}Y"
-    dataset.PatientSize = f"{header.height_m:.2f}"
-    dataset.PatientWeight = f"{header.weight_kg:.1f}"
-    dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "Simulated: no person"
-    dataset.StudyInstanceUID = make_uid("ct study", *name)
-    dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = SCAN_DATE
-    dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = SCAN_TIME
-    dataset.StudyID = "2"
-    dataset.StudyDescription = "CT"
-    dataset.AccessionNumber = ""
-    dataset.ReferringPhysicianName = ""
-
-
-def _series_and_equipment(dataset: Dataset, header: CTHeader, name: tuple[str, str]) -> None:
-    dataset.Modality = "CT"
-    dataset.SeriesInstanceUID = make_uid("ct series", *name)
-    dataset.SeriesNumber = 1
-    dataset.SeriesDescription = header.series_description
-    dataset.BodyPartExamined = "WHOLEBODY"
-    dataset.PatientPosition = "HFS"
-    dataset.FrameOfReferenceUID = make_uid("frame of reference", *name)
-    dataset.PositionReferenceIndicator = ""
-    dataset.Manufacturer = header.manufacturer
-    dataset.ManufacturerModelName = header.model
-    dataset.DeviceSerialNumber = "0"
-    dataset.SoftwareVersions = bonemets.__version__
 
 
 def _slice(

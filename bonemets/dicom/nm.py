@@ -9,18 +9,21 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmwrite
-from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, NuclearMedicineImageStorage
+from pydicom.uid import NuclearMedicineImageStorage
 
-import bonemets
 from bonemets.data.files import write_bytes
 from bonemets.data.geometry import VIEWS
 from bonemets.dicom.identifiers import make_uid
+from bonemets.dicom.simulated import (
+    PatientHeader,
+    add_file_meta,
+    describe_equipment,
+    describe_patient,
+    describe_series,
+    describe_study,
+)
 
-# Fixed, since a simulated scan has no date and equal input must give equal bytes.
-SCAN_DATE = "20200101"
-SCAN_TIME = "120000"
 TRACERS = {"MDP": codes.SCT.TechnetiumTc99mMedronate, "HDP": codes.SCT.TechnetiumTc99mOxidronate}
 # CID 26, and the direction of the image's rows and columns in LPS as each camera displays the patient.
 _VIEW_CODES = {"anterior": codes.SCT.AnteriorProjection, "posterior": codes.SCT.PosteriorProjection}
@@ -28,37 +31,28 @@ _ORIENTATIONS = {"anterior": [1, 0, 0, 0, 0, -1], "posterior": [-1, 0, 0, 0, 0, 
 
 
 @dataclass(frozen=True)
-class NMHeader:
+class NMHeader(PatientHeader):
     """What the header of a planar bone scan says about patient and acquisition; nothing that identifies anyone.
 
     Args:
         patient: pseudonym, used as patient ID and name.
         series_description: shown by viewers.
-        sex: ``"M"``, ``"F"`` or ``"O"``.
-        age_years: age; above 89 is written as 89, as de-identification asks.
-        height_m: body height in m.
-        weight_kg: body weight in kg.
         tracer: ``"MDP"`` (medronate) or ``"HDP"`` (oxidronate), labelled with 99mTc.
         dose_mbq: injected activity in MBq.
         uptake_minutes: time from injection to scan.
         scan_seconds: duration of the scan.
         scan_length_mm: way of the camera; by default the length of the image.
-        manufacturer: maker of the camera.
         model: its name.
+        others: see `PatientHeader`.
     """
 
     patient: str
     series_description: str = "Whole body bone scan"
-    sex: str = "O"
-    age_years: float = 60
-    height_m: float = 1.70
-    weight_kg: float = 75
     tracer: str = "MDP"
     dose_mbq: float = 700
     uptake_minutes: float = 180
     scan_seconds: float = 1200
     scan_length_mm: float | None = None
-    manufacturer: str = "bonemets"
     model: str = "Simulated dual-head gamma camera"
 
 
@@ -120,55 +114,24 @@ def nm_dataset(
         raise ValueError(f"views must be anterior or posterior, got {unknown[0]!r}")
     name = (header.patient, study or "")
     dataset = Dataset()
-    _patient_and_study(dataset, header, name)
-    _series_and_equipment(dataset, header, name)
-    _image(dataset, counts, spacing)
-    _nuclear_medicine(dataset, counts, header, views, spacing)
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta = meta
-    return dataset
-
-
-def _patient_and_study(dataset: Dataset, header: NMHeader, name: tuple[str, str]) -> None:
-    dataset.PatientName = f"Anonymous^{header.patient}"
-    dataset.PatientID = header.patient
-    dataset.PatientBirthDate = ""
-    dataset.PatientSex = header.sex
-    dataset.PatientAge = f"{round(min(header.age_years, 89)):03d}Y"
-    dataset.PatientSize = f"{header.height_m:.2f}"
-    dataset.PatientWeight = f"{header.weight_kg:.1f}"
-    dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "Simulated: no person"
-    dataset.StudyInstanceUID = make_uid("study", *name)
-    dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = SCAN_DATE
-    dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = SCAN_TIME
-    dataset.StudyID = "1"
-    dataset.StudyDescription = "Bone scan"
-    dataset.AccessionNumber = ""
-    dataset.ReferringPhysicianName = ""
-
-
-def _series_and_equipment(dataset: Dataset, header: NMHeader, name: tuple[str, str]) -> None:
-    dataset.Modality = "NM"
-    dataset.SeriesInstanceUID = make_uid("series", *name)
-    dataset.SeriesNumber = 1
-    dataset.SeriesDescription = header.series_description
-    dataset.BodyPartExamined = "WHOLEBODY"
-    dataset.PatientOrientationCodeSequence = [_code(codes.SCT.Recumbent)]
-    dataset.PatientOrientationCodeSequence[0].PatientOrientationModifierCodeSequence = [_code(codes.SCT.Supine)]
-    dataset.PatientGantryRelationshipCodeSequence = [_code(codes.SCT.Headfirst)]
-    dataset.FrameOfReferenceUID = make_uid("frame of reference", *name)
-    dataset.PositionReferenceIndicator = ""
-    dataset.Manufacturer = header.manufacturer
-    dataset.ManufacturerModelName = header.model
-    dataset.DeviceSerialNumber = "0"
-    dataset.SoftwareVersions = bonemets.__version__
+    describe_patient(dataset, header.patient, header)
+    describe_study(dataset, make_uid("study", *name), "1", "Bone scan")
+    describe_series(dataset, "NM", make_uid("series", *name), header.series_description, name)
+    describe_equipment(dataset, header.manufacturer, header.model)
     dataset.SOPClassUID = NuclearMedicineImageStorage
     dataset.SOPInstanceUID = make_uid("instance", *name)
     dataset.InstanceNumber = 1
+    _position(dataset)
+    _image(dataset, counts, spacing)
+    _nuclear_medicine(dataset, counts, header, views, spacing)
+    add_file_meta(dataset)
+    return dataset
+
+
+def _position(dataset: Dataset) -> None:
+    dataset.PatientOrientationCodeSequence = [_code(codes.SCT.Recumbent)]
+    dataset.PatientOrientationCodeSequence[0].PatientOrientationModifierCodeSequence = [_code(codes.SCT.Supine)]
+    dataset.PatientGantryRelationshipCodeSequence = [_code(codes.SCT.Headfirst)]
 
 
 def _image(dataset: Dataset, counts: np.ndarray, spacing: tuple[float, float]) -> None:

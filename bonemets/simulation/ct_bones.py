@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from bonemets.simulation.anatomy import BONE_IDS, BONES, REGIONS
 from bonemets.simulation.ct_plane import SIZE, Plane, Waves
-from bonemets.simulation.ct_subject import Subject
+from bonemets.simulation.ct_subject import CTSubject
 from bonemets.simulation.skeleton_cache import GRID_MM
 
 OUTSIDE = -60.0
@@ -105,7 +105,7 @@ class BoneSlice:
         return distance
 
 
-def vertebral_body(subject: Subject, bone: str) -> tuple[float, float, float, float]:
+def vertebral_body(subject: CTSubject, bone: str) -> tuple[float, float, float, float]:
     """Center of the body (x, y, z) and depth y of its front: the deepest points lie in the body, not in the arch."""
     points = subject.points_of(bone)
     depth = subject.skeleton.depth[subject.skeleton.points_of(bone)]
@@ -117,7 +117,7 @@ def vertebral_body(subject: Subject, bone: str) -> tuple[float, float, float, fl
 class BoneCutter:
     """Cuts a subject's bones into slices."""
 
-    def __init__(self, subject: Subject, trabecular: float, rng: np.random.Generator) -> None:
+    def __init__(self, subject: CTSubject, trabecular: float, rng: np.random.Generator) -> None:
         self.subject, self.trabecular = subject, trabecular
         self.bend = tuple(Waves(rng, 22, 60, 8) for _ in range(2))
         self.level = {bone: float(rng.lognormal(0, 0.07)) for bone in BONES.values()}

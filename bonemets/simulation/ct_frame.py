@@ -13,7 +13,7 @@ from bonemets.simulation.anatomy import SIDES
 from bonemets.simulation.body_shape import Part
 from bonemets.simulation.ct_bones import SPINE, BoneSlice, vertebral_body
 from bonemets.simulation.ct_plane import SIZE, Plane, Waves, ellipse
-from bonemets.simulation.ct_subject import Subject
+from bonemets.simulation.ct_subject import CTSubject
 from bonemets.simulation.grid import PIXEL
 
 _BINS = 90
@@ -31,7 +31,7 @@ _UNDER_SKIN = (*CHEST_WALL, *_PELVIC_WALL, "scapula_right", "scapula_left", *SPI
 class Landmarks:
     """Positions in mm that organs are placed by."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: CTSubject) -> None:
         bodies = [vertebral_body(subject, bone) for bone in SPINE]
         self.level = {bone: float(body[2]) for bone, body in zip(SPINE, bodies, strict=True)}
         order = np.argsort([body[2] for body in bodies])
@@ -97,7 +97,7 @@ class Frame:
         trunk: middle x, middle y, half-width and half-depth of the trunk, None above and below it.
     """
 
-    subject: Subject
+    subject: CTSubject
     marks: Landmarks
     plane: Plane
     bones: BoneSlice

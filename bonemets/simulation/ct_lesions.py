@@ -24,7 +24,7 @@ from scipy.spatial import cKDTree
 
 from bonemets.simulation.ct_bones import BoneSlice
 from bonemets.simulation.ct_plane import SIZE, Plane
-from bonemets.simulation.ct_subject import Subject
+from bonemets.simulation.ct_subject import CTSubject
 from bonemets.simulation.spots import Spot
 
 _REACH_MM = 3.0
@@ -65,7 +65,7 @@ class Deposit:
         return record
 
 
-def draw_deposits(subject: Subject, spots: list[Spot], benign: bool, rng: np.random.Generator) -> list[Deposit]:
+def draw_deposits(subject: CTSubject, spots: list[Spot], benign: bool, rng: np.random.Generator) -> list[Deposit]:
     """Decide how each spot looks on CT.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 from bonemets.simulation.anatomy import BONES
 from bonemets.simulation.ct_frame import Landmarks
 from bonemets.simulation.ct_lesions import Deposit
-from bonemets.simulation.ct_subject import Subject
+from bonemets.simulation.ct_subject import CTSubject
 
 LESION_SHARE = 2 / 3
 """At most this share of the slices goes through lesions."""
@@ -18,7 +18,7 @@ _LEAST_AREA = 15.0
 
 
 def choose_levels(
-    subject: Subject,
+    subject: CTSubject,
     lesions: list[Deposit],
     marks: Landmarks,
     count: int,

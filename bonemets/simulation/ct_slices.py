@@ -21,7 +21,7 @@ from bonemets.simulation.ct_head import draw_head_and_neck
 from bonemets.simulation.ct_lesions import Deposit, DepositSlice, draw_deposits
 from bonemets.simulation.ct_levels import choose_levels
 from bonemets.simulation.ct_plane import SIZE, Plane, Waves, grain, paint
-from bonemets.simulation.ct_subject import Subject, draw_subject
+from bonemets.simulation.ct_subject import CTSubject, ct_subject
 from bonemets.simulation.ct_wall import MuscleBellies, draw_beside_spine, draw_canal, draw_discs, draw_wall, empty_slice
 from bonemets.simulation.grid import PIXEL
 from bonemets.simulation.organs import draw_organs
@@ -70,7 +70,7 @@ class CTScanner:
         subject: the patient.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: CTSubject) -> None:
         self.subject = subject
         self.marks = Landmarks(subject)
         rng = subject.rng(0)
@@ -204,7 +204,7 @@ class CTScanner:
         return np.asarray(strength * texture, np.float32)
 
 
-def _bladder_size(subject: Subject) -> float:
+def _bladder_size(subject: CTSubject) -> float:
     """How full the bladder was in the bone scan."""
     organs = generators(subject.seed, subject.number)["organs"]
     _, drawn = draw_organs(subject.skeleton, subject.points / 1000, subject.person, False, organs)
@@ -233,7 +233,7 @@ def simulate_ct(
         raise ValueError(f"slices must be at least 1, got {slices}")
     if spacing < THICKNESS_MM:
         raise ValueError(f"spacing must be at least the slice thickness of {THICKNESS_MM} mm, got {spacing}")
-    scanner = CTScanner(draw_subject(skeleton, seed, patient))
+    scanner = CTScanner(ct_subject(skeleton, seed, patient))
     levels = scanner.levels(slices, spacing)
     shape = (len(levels), SIZE, SIZE)
     hu, lesions, bones = np.empty(shape, np.int16), np.empty(shape, np.uint16), np.empty(shape, np.uint8)

@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from bonemets.simulation.benign import draw_benign
-from bonemets.simulation.body import Body, build_body
-from bonemets.simulation.lesions import draw_lesions, draw_status, raise_axial_uptake
-from bonemets.simulation.patient import draw_patient, generators
-from bonemets.simulation.pose import Pose, draw_pose
+from bonemets.simulation.body import Body
+from bonemets.simulation.pose import Pose
 from bonemets.simulation.skeleton import Skeleton
-from bonemets.simulation.spots import Anatomy, Spot
-from bonemets.simulation.uptake import draw_uptake
+from bonemets.simulation.spots import Spot
+from bonemets.simulation.subject import draw_subject
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class CTSubject:
     """A posed body with its lesions; the same as in the bone scan of the same seed and patient.
 
     Attributes:
@@ -54,7 +51,7 @@ class Subject:
         return np.random.default_rng([self.seed, self.number, 1000 + purpose])
 
 
-def draw_subject(skeleton: Skeleton, seed: int, patient: int) -> Subject:
+def ct_subject(skeleton: Skeleton, seed: int, patient: int) -> CTSubject:
     """Draw the body and the lesions of a patient, as :func:`bonemets.simulation.simulate_study` does.
 
     Args:
@@ -62,26 +59,9 @@ def draw_subject(skeleton: Skeleton, seed: int, patient: int) -> Subject:
         seed: seed of the cohort, at least 0.
         patient: number of the patient, from 1.
 
-    Returns:
-        The subject.
-
     Raises:
         ValueError: if ``seed`` or ``patient`` is out of range.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
-    if patient < 1:
-        raise ValueError(f"patient must be at least 1, got {patient}")
-    rng = generators(seed, patient)
-    person = draw_patient(rng["patient"])
-    status = draw_status(rng["lesions"])
-    pose = draw_pose(skeleton, person, rng["pose"])
-    points = pose.apply(skeleton.position, skeleton.bone)
-    body = build_body(skeleton, pose, points, person, rng["body"])
-    concentration, _ = draw_uptake(skeleton, person, rng["uptake"])
-    anatomy = Anatomy(skeleton, points, concentration)
-    if status["superscan"]:
-        anatomy = Anatomy(skeleton, points, raise_axial_uptake(anatomy, rng["lesions"]))
-    lesions = draw_lesions(anatomy, status, rng["lesions"])
-    benign = draw_benign(anatomy, person, rng["benign"])
-    return Subject(seed, patient, skeleton, person, pose, points * np.float32(1000), body, lesions, benign)
+    drawn = draw_subject(skeleton, seed, patient)
+    points = drawn.points * np.float32(1000)
+    return CTSubject(seed, patient, skeleton, drawn.person, drawn.pose, points, drawn.body, drawn.lesions, drawn.benign)

@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from bonemets.simulation.benign import draw_benign
-from bonemets.simulation.body import build_body
 from bonemets.simulation.camera import Scene, detect, draw_acquisition, expose, look
 from bonemets.simulation.grid import pixel_of
-from bonemets.simulation.lesions import draw_lesions, draw_status, raise_axial_uptake
 from bonemets.simulation.organs import draw_organs, draw_soft_tissue
-from bonemets.simulation.patient import draw_patient, generators
-from bonemets.simulation.pose import draw_pose
 from bonemets.simulation.skeleton import Skeleton
-from bonemets.simulation.spots import Anatomy, Spot
+from bonemets.simulation.spots import Spot
+from bonemets.simulation.subject import draw_subject
 from bonemets.simulation.truth import bone_map, outline_diffuse, outline_spots
-from bonemets.simulation.uptake import draw_uptake
 
 SIMULATION_VERSION = "1"
 """Raised whenever the same seed gives another patient than before."""
@@ -77,26 +72,14 @@ def simulate_study(skeleton: Skeleton, seed: int, patient: int) -> SimulatedStud
     Raises:
         ValueError: if ``seed`` or ``patient`` is out of range.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
-    if patient < 1:
-        raise ValueError(f"patient must be at least 1, got {patient}")
-    rng = generators(seed, patient)
-    person = draw_patient(rng["patient"])
-    status = draw_status(rng["lesions"])
-    pose = draw_pose(skeleton, person, rng["pose"])
-    points = pose.apply(skeleton.position, skeleton.bone)
-    body = build_body(skeleton, pose, points, person, rng["body"])
-    concentration, uptake = draw_uptake(skeleton, person, rng["uptake"])
-    anatomy = Anatomy(skeleton, points, concentration)
+    subject = draw_subject(skeleton, seed, patient)
+    person, status, rng, points, body = subject.person, subject.status, subject.rng, subject.points, subject.body
+    anatomy, lesions, benign = subject.anatomy, subject.lesions, subject.benign
     diffuse: Spot | None = None
     if status["superscan"]:
-        anatomy = Anatomy(skeleton, points, raise_axial_uptake(anatomy, rng["lesions"]))
-        excess = (anatomy.concentration - concentration) * skeleton.volume
+        excess = (anatomy.concentration - subject.normal_concentration) * skeleton.volume
         diffuse = Spot(status["lesions"] + 1, np.flatnonzero(excess > 0), excess[excess > 0])
         status["diffuse_label"] = diffuse.id
-    lesions = draw_lesions(anatomy, status, rng["lesions"])
-    benign = draw_benign(anatomy, person, rng["benign"])
     organs, organ_parameters = draw_organs(skeleton, points, person, status["superscan"], rng["organs"])
     soft, soft_parameters = draw_soft_tissue(body, skeleton, points, person, status["superscan"], rng["uptake"])
 
@@ -141,9 +124,9 @@ def simulate_study(skeleton: Skeleton, seed: int, patient: int) -> SimulatedStud
             "patient_index": patient,
             "patient": person,
             "status": status,
-            "pose": pose.parameters,
+            "pose": subject.pose.parameters,
             "body": body.parameters,
-            "uptake": uptake | organ_parameters | soft_parameters,
+            "uptake": subject.uptake | organ_parameters | soft_parameters,
             "acquisition": acquisition,
             "lesions": [spot.parameters for spot in lesions],
             "benign": [spot.parameters for spot in benign],

@@ -12,7 +12,7 @@ from bonemets.simulation.ct_bones import trabecular_hu
 from bonemets.simulation.ct_levels import LESION_SHARE
 from bonemets.simulation.ct_plane import SIZE, Plane, Waves, ellipsoid, paint
 from bonemets.simulation.ct_slices import CTScanner, SimulatedCT, simulate_ct
-from bonemets.simulation.ct_subject import Subject, draw_subject
+from bonemets.simulation.ct_subject import CTSubject, ct_subject
 from bonemets.simulation.lesions import draw_status
 from bonemets.simulation.patient import generators
 
@@ -28,12 +28,12 @@ WITH_LESIONS, WITHOUT = _first_patient(lambda count: 12 <= count < 30), _first_p
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
-    return draw_subject(load_skeleton(), SEED, WITH_LESIONS)
+def subject() -> CTSubject:
+    return ct_subject(load_skeleton(), SEED, WITH_LESIONS)
 
 
 @pytest.fixture(scope="module")
-def scanner(subject: Subject) -> CTScanner:
+def scanner(subject: CTSubject) -> CTScanner:
     return CTScanner(subject)
 
 
@@ -55,7 +55,7 @@ def test_subject_is_the_patient_of_the_scan(subject):
 @pytest.mark.parametrize(("seed", "patient"), [(-1, 1), (0, 0)])
 def test_subject_refuses_what_is_out_of_range(seed, patient):
     with pytest.raises(ValueError, match="must be at least"):
-        draw_subject(load_skeleton(), seed, patient)
+        ct_subject(load_skeleton(), seed, patient)
 
 
 def test_series_has_shapes_types_and_ascending_levels(series):
@@ -87,7 +87,7 @@ def test_same_seed_same_bytes_and_another_seed_another_patient(series):
     for name in ("hu", "label", "lesions", "bones", "origin"):
         assert np.array_equal(getattr(series, name), getattr(again, name)), name
     assert series.parameters == again.parameters
-    other = CTScanner(draw_subject(load_skeleton(), SEED + 1, WITH_LESIONS))
+    other = CTScanner(ct_subject(load_skeleton(), SEED + 1, WITH_LESIONS))
     assert round(other.trabecular, 1) != series.parameters["trabecular_l1_hu"]
 
 
