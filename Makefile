@@ -1,4 +1,4 @@
-# make demo   set-up, then the whole path on simulated patients (about 12 minutes on 2 cores); opens nothing, needs no network after set-up
+# make demo   set-up, then the whole path on simulated patients (about 4 minutes on 2 cores); opens nothing, needs no network after set-up
 # make test   set-up, then lint, types and every test (on 2 cores)
 PYTHON ?= python3
 VENV := .venv

@@ -182,7 +182,7 @@ def make_steps(demo: Path, patients: int, epochs: int) -> list[Step]:
         ),
         Step(
             "train",
-            "Train the dual-pooling U-Net in a narrow version (about five minutes)",
+            "Train the dual-pooling U-Net in a narrow version (some three minutes)",
             bundle_run(overlays, {**knobs, **recipe, "resume": True}),
             [training / "model.pt", training / "model.json"],
             [*package, configs],
