@@ -1,6 +1,6 @@
 """The README's picture, from what `make demo` left: one held-out simulated patient and the real NEMA scan.
 
-    python scripts/make_overview.py demo docs/images/overview.png
+Called as ``python scripts/make_overview.py demo docs/images/overview.png``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import argparse
 import json
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -42,7 +41,7 @@ def panels(demo: Path, patient: str) -> list[tuple[str, str, np.ndarray, np.ndar
 def _mask(results: Path, study: str) -> np.ndarray:
     for file in sorted(results.glob("*/result.json")):
         if json.loads(file.read_text("utf-8"))["study"]["study_instance_uid"] == study:
-            return np.asarray(nibabel.load(file.parent / "mask.nii.gz").dataobj)
+            return read_planar(file.parent / "mask.nii.gz").pixels
     raise FileNotFoundError(f"no result of this study in {results}")
 
 
