@@ -59,7 +59,13 @@ def test_help_says_what_is_made():
 def start(out: Path, patients: int) -> subprocess.Popen:
     command = [sys.executable, "-m", "bonemets.cli.main", "simulate", out, "-n", patients, "--seed", 5, "--workers", 2]
     return subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Where the tests run in the background the shell has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
