@@ -59,7 +59,10 @@ def overlay_figure(
     rows, columns, count = np.shape(pixels)
     aspect = 1.0 if spacing is None else spacing[0] / spacing[1]
     width_px = max(round(height_px * columns / (rows * aspect)), 120)
-    gap, top, bottom = 12, 66 if title else 40, 34 if truth is not None else 8
+    # Three entries side by side need 330 px or so; below a single, narrow view they stand one below the other.
+    legend_columns = 3 if count * width_px > 330 else 1
+    legend_height = 34 if legend_columns == 3 else 74
+    gap, top, bottom = 12, 66 if title else 40, legend_height if truth is not None else 8
     total_width, total_height = count * (width_px + gap) + gap, height_px + top + bottom
     figure = Figure(figsize=(total_width / 100, total_height / 100), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
@@ -94,13 +97,12 @@ def overlay_figure(
             Line2D([], [], color=PREDICTION_COLOR, label="prediction"),
             Line2D([], [], color=IGNORE_COLOR, linestyle=":", label="not counted"),
         ]
-        size = 10 if total_width > 400 else 8
         figure.legend(
             handles=handles,
             loc="lower center",
-            ncols=3,
+            ncols=legend_columns,
             frameon=False,
-            fontsize=size,
+            fontsize=10,
             borderaxespad=0.2,
             columnspacing=1.2,
         )
