@@ -1,40 +1,46 @@
-"""Verify every bundle, offline: files, metadata, ids, network input and output, export, weights.
+"""Verify every bundle, offline: files, metadata, ids, overlays, network input and output, exports, weights.
 
     python scripts/verify_bundles.py [NAME ...]
 
-Prints one line per bundle and check, and exits with status 1 if any fails. It trains nothing; that is what
+Prints one line per bundle and check, and exits with status 1 if any fails. Exports are of the network at its full width
+and of a whole image, by MONAI's commands, in TorchScript, ONNX Runtime and OpenVINO. It trains nothing; that is what
 tests/bundles is for.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+from export_parity import RUNTIMES, export_differences, whole_image
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
 from bonemets.engines.bundles import file_sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
+OVERLAYS = ("compact", "early_stopping", "ema", "gradient_accumulation", "multi_gpu_train", "warm_restart")
 FILES = (
     "LICENSE",
     "configs/metadata.json",
     "configs/train.yaml",
     "configs/evaluate.yaml",
     "configs/inference.yaml",
-    "configs/multi_gpu_train.yaml",
     "configs/logging.conf",
     "docs/README.md",
     "docs/data_license.txt",
+    *(f"configs/{name}.yaml" for name in OVERLAYS),
 )
+TOLERANCE = 1e-4  # of an export, relative to the greatest value of the output
 
 
 class BundleError(Exception):
@@ -71,19 +77,30 @@ def check_ids(bundle: Path) -> str:
         for key, entry in workflow.properties.items():
             if entry["required"] and entry["id"] not in workflow.parser:
                 raise BundleError(f"{name}.yaml lacks {entry['id']} ({key})")
+        if "$import bonemets.engines.short_errors" not in workflow.parser["imports"]:
+            raise BundleError(f"{name}.yaml does not import bonemets.engines.short_errors")
     return "train and inference"
 
 
 def check_overlays(bundle: Path) -> str:
-    """Every overlay's network can be built."""
+    """Every overlay can be merged and its network built; the rows of a table are experiments that differ."""
     configs = bundle / "configs"
+    seen: dict[tuple[str, str], str] = {}
     ablations = sorted((configs / "ablations").glob("*.yaml"))
-    for overlay in ablations:
+    for overlay in [*(configs / f"{name}.yaml" for name in OVERLAYS), *ablations]:
         parser = ConfigParser()
         parser.read_config([str(configs / "train.yaml"), str(overlay)])
+        if overlay in ablations:
+            ignored = ("overlays", "output_dir", "ckpt_dir")
+            experiment = {key: value for key, value in parser.get().items() if key not in ignored}
+            key = overlay.stem.split("_row")[0], json.dumps(experiment, sort_keys=True)
+            if key in seen:
+                raise BundleError(f"{overlay.stem} is the same experiment as {seen[key]}")
+            seen[key] = overlay.stem
         with torch.device("meta"):
             parser.get_parsed_content("network_def")
-    return f"{len(ablations)} networks"
+    tables = {table for table, _ in seen}
+    return f"{len(OVERLAYS)} of training, {len(ablations)} rows of {len(tables)} tables"
 
 
 def check_network(bundle: Path) -> str:
@@ -94,32 +111,26 @@ def check_network(bundle: Path) -> str:
 
 
 def check_export(bundle: Path) -> str:
-    """The network goes through MONAI's TorchScript export and gives the same output."""
-    config = bundle / "configs" / "inference.yaml"
-    parser = ConfigParser()
-    parser.read_config(str(config))
-    parser["bundle_root"] = str(bundle)
-    network = parser.get_parsed_content("network_def").eval()
+    """The network goes through MONAI's exports, and what runs them gives the same output on a whole image."""
     weights = bundle / "models" / "model.pt"
-    if weights.is_file():
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint, script = Path(folder) / "model.pt", Path(folder) / "model.ts"
-        torch.save(network.state_dict(), checkpoint)
-        ckpt_export(
-            "network_def",
-            filepath=str(script),
-            ckpt_file=str(checkpoint),
-            meta_file=str(bundle / "configs" / "metadata.json"),
-            config_file=str(config),
-            bundle_root=str(bundle),
-        )
-        image = torch.rand(1, parser.get_parsed_content("network_def::in_channels"), 128, 128)
-        with torch.no_grad():
-            difference = (torch.jit.load(script)(image) - network(image)).abs().max().item()
-    if difference > 1e-4:
-        raise BundleError(f"TorchScript differs by {difference:.1e}")
-    return f"TorchScript, difference {difference:.0e}"
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        found = export_differences(bundle, weights if weights.is_file() else None, Path(folder))
+    text = ", ".join(f"{name} {found[name]:.0e}" for name in RUNTIMES)
+    if max(found.values()) > TOLERANCE:
+        raise BundleError(f"exports differ: {text}")
+    return f"differences on {'×'.join(map(str, whole_image(bundle)))}: {text}"
+
+
+def check_open_size(bundle: Path) -> str:
+    """The ONNX export with height and width left open, on a whole image; where it does not work, that is no failure."""
+    runtimes = [name for name in RUNTIMES if name != "TorchScript"]
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            found = export_differences(bundle, None, Path(folder), runtimes=runtimes, dynamic=True)
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            return f"not possible: {type(error).__name__}"
+    works = [f"{name} {difference:.0e}" for name, difference in found.items() if difference <= TOLERANCE]
+    return ", ".join(works) or f"not possible: wrong by {max(found.values()):.0e}"
 
 
 def check_weights(bundle: Path) -> str:
@@ -144,12 +155,13 @@ CHECKS: dict[str, Callable[[Path], str]] = {
     "export": check_export,
     "weights": check_weights,
 }
+SLOW_CHECKS: dict[str, Callable[[Path], str]] = {"open size": check_open_size}
 
 
-def verify(bundle: Path) -> list[str]:
-    """Run every check on a bundle, print what each says, and return what failed."""
+def verify(bundle: Path, checks: Mapping[str, Callable[[Path], str]] = CHECKS) -> list[str]:
+    """Run checks on a bundle, print what each says, and return what failed."""
     failures = []
-    for name, check in CHECKS.items():
+    for name, check in checks.items():
         try:
             outcome = check(bundle)
         except (BundleError, ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
@@ -164,14 +176,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="bundles to verify (all)")
     parser.add_argument("--bundles", type=Path, default=ROOT / "bundles", help="folder of the bundles")
+    parser.add_argument(
+        "--open-size", action="store_true", help="also say whether ONNX works with any height and width"
+    )
     arguments = parser.parse_args()
+    checks = {**CHECKS, **(SLOW_CHECKS if arguments.open_size else {})}
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     known = sorted(path.name for path in arguments.bundles.iterdir() if (path / "configs").is_dir())
     unknown = set(arguments.names) - set(known)
     if unknown:
         parser.error(f"no bundle {', '.join(sorted(unknown))}; known: {', '.join(known)}")
-    failed = [name for name in arguments.names or known if verify(arguments.bundles / name)]
+    failed = [name for name in arguments.names or known if verify(arguments.bundles / name, checks)]
     print(f"{len(failed)} of {len(arguments.names or known)} bundles failed" if failed else "all bundles are sound")
     return 1 if failed else 0
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from bonemets.engines.bundles import BUNDLES_VARIABLE, list_bundles
+from bonemets.errors import InputError
+from bonemets.labeling import environment
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -21,7 +23,6 @@ EXTRAS = {
     "sim": "bonemets simulate",
     "export": "exporting networks to ONNX and OpenVINO",
     "sweep": "runs over many folds and seeds",
-    "label": "annotating with MONAI Label",
     "dev": "the tests and make demo",
 }
 
@@ -45,7 +46,7 @@ class Check:
 
 def doctor() -> None:
     """Check the installation and say what mends what is missing."""
-    checks = [*check_packages(), check_torch(), *check_bundles()]
+    checks = [*check_packages(), check_labeling(), check_torch(), *check_bundles()]
     for check in checks:
         status = "ok" if not check.problem else "optional" if check.optional else "missing"
         typer.echo(f"{status:9}{check.subject}{f': {check.problem}' if check.problem else ''}")
@@ -68,6 +69,19 @@ def check_packages() -> list[Check]:
         remedy = f"{sys.executable} -m pip install {shlex.join(lacking)}" if lacking else ""
         checks.append(Check(subject, ", ".join(lacking), remedy, optional=bool(extra)))
     return checks
+
+
+def check_labeling() -> Check:
+    """Whether MONAI Label's environment is there."""
+    subject = "environment of MONAI Label, for bonemets label"
+    if environment.is_here():
+        return Check(subject)
+    try:
+        environment.find_python()
+    except InputError as error:
+        problem, _, remedy = str(error).partition("; make it with: ")
+        return Check(subject, problem, remedy, optional=True)
+    return Check(subject)
 
 
 def check_torch() -> Check:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -72,6 +72,7 @@ def evaluate(
         "simulated": bool(document.get("simulated", (datalist.parent / "cohort.json").is_file())),
     }
     from bonemets.metrics.evaluation import evaluate_cases, summary
+    from bonemets.reporting.evaluation_page import write_evaluation
 
     with _progress() as progress:
         evaluation = evaluate_cases(
@@ -83,28 +84,6 @@ def evaluate(
         found = evaluation[key]
         typer.echo(f"{found.measure.label}: {found.value:.3f} ({found.low:.3f} to {found.high:.3f})")
     typer.echo(f"{len(cases)} images of {len(evaluation.cohort.patients)} patients → {output / 'index.html'}")
-
-
-def write_evaluation(output: Path, evaluation: Any, document: dict[str, Any]) -> None:
-    """Write the tables and the page of an evaluation, each whole or not at all.
-
-    Args:
-        output: the folder.
-        evaluation: a `bonemets.metrics.evaluation.Evaluation`.
-        document: its `summary`.
-    """
-    import json
-
-    from bonemets.data.files import write_bytes
-    from bonemets.metrics import evaluation as tables
-    from bonemets.reporting.evaluation_page import render_evaluation
-
-    write_bytes(output / "images.csv", tables.csv_bytes(tables.image_rows(evaluation)))
-    write_bytes(output / "lesions.csv", tables.csv_bytes(tables.lesion_rows(evaluation), tables.LESION_COLUMNS))
-    write_bytes(output / "patients.csv", tables.csv_bytes(tables.patient_rows(evaluation)))
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(output / "summary.json", text.encode("utf-8"))
-    write_bytes(output / "index.html", render_evaluation(evaluation, document).encode("utf-8"))
 
 
 @contextmanager

@@ -16,8 +16,10 @@ from bonemets.cli.datalist import datalist
 from bonemets.cli.doctor import doctor
 from bonemets.cli.evaluate import evaluate
 from bonemets.cli.info import info
+from bonemets.cli.label import label
 from bonemets.cli.segment import segment
 from bonemets.cli.simulate import simulate
+from bonemets.cli.sweep import sweep
 from bonemets.errors import InputError
 
 # Typer brings its own copy of click since 0.26 and used the installed one before; this base class is right in both.
@@ -50,7 +52,7 @@ def bonemets(
         typer.echo(context.get_help())
 
 
-for command in (simulate, datalist, segment, evaluate, info, doctor):
+for command in (simulate, datalist, segment, evaluate, sweep, label, info, doctor):
     app.command()(command)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bonemets.engines.bundles import DEFAULT_BUNDLE, find_bundle, find_weights
+from bonemets.engines.bundles import DEFAULT_BUNDLE, bundle_metadata, find_bundle, find_weights
 from bonemets.errors import InputError
 
 
@@ -41,6 +41,7 @@ def segment(
     Research use only, not for diagnosis.
     """
     bundle_dir = find_bundle(bundle)
+    refuse_ct(bundle_dir)
     weights_file = find_weights(bundle_dir, weights)
     check_writable(output)
 
@@ -72,6 +73,20 @@ def summary(result: dict) -> str:
     views = [finding["view"] for finding in result["findings"]]
     counts = ", ".join(f"{view} {views.count(view)}" for view in result["study"]["views"])
     return f"{len(views)} {'finding' if len(views) == 1 else 'findings'} ({counts})"
+
+
+def refuse_ct(bundle_dir: Path) -> None:
+    """Refuse a bundle for CT: scans are read here as planar ones, and a CT slice would come in other axes.
+
+    Raises:
+        InputError: the bundle is for CT; the message names the command that segments CT.
+    """
+    image = bundle_metadata(bundle_dir).get("network_data_format", {}).get("inputs", {}).get("image", {})
+    if image.get("modality") == "CT":
+        raise InputError(
+            f"{bundle_dir.name} is for CT, which this command does not read; run {bundle_dir}/configs/inference.yaml "
+            "with python -m monai.bundle run, as docs/README.md there says"
+        )
 
 
 def check_writable(output: Path) -> None:

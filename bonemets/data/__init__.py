@@ -1,12 +1,13 @@
-"""Reading planar scans, writing masks, data lists and patient-level folds.
+"""Reading planar scans and axial CT, writing masks, data lists and patient-level folds.
 
-`PlanarReader` is imported on first use, since it needs MONAI and therefore torch.
+`PlanarReader`, `PictureReader` and `CTReader` are imported on first use, since they need MONAI and therefore torch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bonemets.data.ct import CTScan, read_ct, write_ct_mask
 from bonemets.data.datalist import datalist_hash, load_datalist, write_datalist
 from bonemets.data.files import write_bytes, write_mask_like, write_nifti
 from bonemets.data.folds import assign_folds, split_test
@@ -16,10 +17,15 @@ from bonemets.data.planar import PlanarScan, SourceFrame
 from bonemets.data.study import read_planar, read_study
 
 if TYPE_CHECKING:
+    from bonemets.data.ct_reader import CTReader
+    from bonemets.data.pictures import PictureReader
     from bonemets.data.reader import PlanarReader
 
 __all__ = [
     "VIEWS",
+    "CTReader",
+    "CTScan",
+    "PictureReader",
     "PlanarReader",
     "PlanarScan",
     "SourceFrame",
@@ -28,10 +34,12 @@ __all__ = [
     "datalist_hash",
     "load_datalist",
     "planar_affine",
+    "read_ct",
     "read_planar",
     "read_study",
     "split_test",
     "write_bytes",
+    "write_ct_mask",
     "write_datalist",
     "write_mask_like",
     "write_nifti",
@@ -43,4 +51,12 @@ def __getattr__(name: str) -> Any:
         from bonemets.data.reader import PlanarReader
 
         return PlanarReader
+    if name == "PictureReader":
+        from bonemets.data.pictures import PictureReader
+
+        return PictureReader
+    if name == "CTReader":
+        from bonemets.data.ct_reader import CTReader
+
+        return CTReader
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -55,7 +55,7 @@ def read_dicom(path: Path) -> PlanarScan:
         warnings.simplefilter("ignore")
         dataset = load_dataset(path)
         frames, views = select_frames(dataset, path)
-        pixels = _decode(dataset, path)
+        pixels = decode_pixels(dataset, path)
     images = [pixels[frame.number - 1][:: -1 if frame.flipped else 1] for frame in frames]
     return PlanarScan(
         pixels=np.ascontiguousarray(np.stack(images, axis=-1)),
@@ -273,8 +273,12 @@ def _stored_feet_first(dataset: Dataset, frame: int) -> bool:
     return len(down) == 2 and str(down[1])[:1] == "H"
 
 
-def _decode(dataset: Dataset, path: Path) -> np.ndarray:
-    """All frames, (F, H, W) float32, rescaled where the header asks for it."""
+def decode_pixels(dataset: Dataset, path: Path) -> np.ndarray:
+    """All frames, (F, H, W) float32, rescaled where the header asks for it.
+
+    Raises:
+        InputError: if the pixel data is cut short or cannot be decompressed.
+    """
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     compressed = syntax is not None and syntax.is_compressed and not syntax.is_deflated
     try:

@@ -10,7 +10,6 @@ import numpy as np
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
-from bonemets.data.planar import PlanarScan
 from bonemets.data.study import read_planar
 
 
@@ -30,17 +29,26 @@ class PlanarReader(ImageReader):
         self.squeeze = squeeze
 
     def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:
-        """Whether every file exists: DICOM files often have no suffix, so their content decides in `read`."""
+        """Whether every file exists: DICOM files often have no suffix, so their content decides when they are read."""
         return all(Path(name).exists() for name in ensure_tuple(filename))
 
-    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> list[PlanarScan]:
-        """Read one file, or several whose views are to be stacked in the order given."""
-        return [read_planar(Path(name)) for name in ensure_tuple(data)]
+    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> list[Path]:
+        """One file, or several whose views are to be stacked in the order given.
 
-    def get_data(self, img: Sequence[PlanarScan]) -> tuple[np.ndarray, dict]:
-        """The pixels and the metadata of what `read` returned."""
-        first = img[0]
-        pixels = np.concatenate([scan.pixels for scan in img], axis=2)
+        They are read in `get_data`: where `read` raises, `LoadImage` would try MONAI's own readers, and a file that
+        was refused here would come back in other axes and without a word.
+        """
+        return [Path(name) for name in ensure_tuple(data)]
+
+    def get_data(self, img: Sequence[Path]) -> tuple[np.ndarray, dict]:
+        """The pixels and the metadata.
+
+        Raises:
+            InputError: if a file cannot be read.
+        """
+        scans = [read_planar(path) for path in img]
+        first = scans[0]
+        pixels = np.concatenate([scan.pixels for scan in scans], axis=2)
         if self.squeeze and pixels.shape[2] == 1:
             pixels = pixels[..., 0]
         meta = {
@@ -50,7 +58,7 @@ class PlanarReader(ImageReader):
             MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
             MetaKeys.SPACE: SpaceKeys.RAS,
             "spacing": first.spacing,
-            "views": tuple(view for scan in img for view in scan.views),
+            "views": tuple(view for scan in scans for view in scan.views),
             "format": first.format,
         }
         return pixels, meta

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def read_planar(path: Path | str) -> PlanarScan:
     return scans[0]
 
 
-def read_study(path: Path | str) -> list[PlanarScan]:
+def read_study(path: Path | str, report: Callable[[InputError], None] | None = None) -> list[PlanarScan]:
     """Read the planar scans of a file, a folder (with its subfolders) or a zip archive.
 
     One scan per study. Two single-view files of one study (DICOM: the same study instance UID; other formats: names
@@ -43,6 +43,8 @@ def read_study(path: Path | str) -> list[PlanarScan]:
 
     Args:
         path: file, folder or zip archive.
+        report: called with the error for each planar scan of a folder that cannot be read, which is then passed over;
+            by default the first one ends it.
 
     Returns:
         At least one scan, in the order of their file names.
@@ -53,13 +55,13 @@ def read_study(path: Path | str) -> list[PlanarScan]:
     path = Path(path)
     try:
         if path.is_dir():
-            return _read_folder(path, path)
+            return _read_folder(path, path, report)
         if not path.is_file():
             raise InputError(f"{path}: no such file or folder")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: is empty")
         if path.suffix.lower() == ".zip":
-            return _read_archive(path)
+            return _read_archive(path, report)
         return [_read_file(path)]
     except PermissionError as error:
         raise InputError(f"{path}: cannot be opened; check its permissions") from error
@@ -76,7 +78,7 @@ def _read_file(path: Path) -> PlanarScan:
     return read_dicom(path)
 
 
-def _read_archive(path: Path) -> list[PlanarScan]:
+def _read_archive(path: Path, report: Callable[[InputError], None] | None) -> list[PlanarScan]:
     try:
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
             if sum(member.file_size for member in archive.infolist()) > MAX_ARCHIVE_BYTES:
@@ -84,12 +86,12 @@ def _read_archive(path: Path) -> list[PlanarScan]:
                     f"{path}: unpacks to more than {MAX_ARCHIVE_BYTES // 1024**3} GB; unpack it and give a folder"
                 )
             archive.extractall(folder)
-            return [replace(scan, path=path) for scan in _read_folder(Path(folder), path)]
+            return [replace(scan, path=path) for scan in _read_folder(Path(folder), path, report)]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{path}: cannot be unpacked (damaged, or with a password)") from error
 
 
-def _read_folder(folder: Path, shown_as: Path) -> list[PlanarScan]:
+def _read_folder(folder: Path, shown_as: Path, report: Callable[[InputError], None] | None = None) -> list[PlanarScan]:
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file.relative_to(folder)))
     dicom, others = [], []
     for file in files:
@@ -97,16 +99,18 @@ def _read_folder(folder: Path, shown_as: Path) -> list[PlanarScan]:
             others.append(file)
         elif file.name.upper() != "DICOMDIR" and _looks_like_dicom(file):
             dicom.append(file)
-    scans, problem = _read_files(dicom)
+    scans, problem = _read_files(dicom, report)
     if not scans:
-        scans, other_problem = _read_files(others)
+        scans, other_problem = _read_files(others, report)
         problem = problem or other_problem
     if not scans:
         raise problem or InputError(f"{shown_as}: holds no DICOM, NIfTI, NRRD or picture file")
     return [scan for study in _by_study(scans) for scan in _merge_study(study)]
 
 
-def _read_files(files: Iterable[Path]) -> tuple[list[PlanarScan], InputError | None]:
+def _read_files(
+    files: Iterable[Path], report: Callable[[InputError], None] | None
+) -> tuple[list[PlanarScan], InputError | None]:
     """The scans among the files, and the first object that was passed over."""
     scans, skipped = [], None
     for file in files:
@@ -114,6 +118,10 @@ def _read_files(files: Iterable[Path]) -> tuple[list[PlanarScan], InputError | N
             scans.append(_read_file(file))
         except UnsuitableError as error:
             skipped = skipped or error
+        except InputError as error:
+            if report is None:
+                raise
+            report(error)
     return scans, skipped
 
 

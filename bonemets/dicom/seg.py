@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydicom import Dataset, dcmread, dcmwrite
@@ -34,6 +35,7 @@ def write_seg(
     *,
     algorithm_name: str = "bonemets",
     algorithm_version: str = bonemets.__version__,
+    algorithm_type: Literal["AUTOMATIC", "SEMIAUTOMATIC"] = "AUTOMATIC",
     series_description: str = "Bone metastases, automatic; research use only",
     series_number: int = 100,
 ) -> None:
@@ -49,6 +51,7 @@ def write_seg(
         mask: (H, W, V), nonzero = lesion, as displayed, views in the scan's order.
         algorithm_name: what made the mask.
         algorithm_version: its version.
+        algorithm_type: ``"SEMIAUTOMATIC"`` for a mask that a person has reviewed.
         series_description: shown by viewers.
         series_number: number of the new series in the study.
 
@@ -56,7 +59,7 @@ def write_seg(
         ValueError: if the scan is not from DICOM, or the mask's shape is not the scan's.
         InputError: if the file cannot be written.
     """
-    segmentation = _segmentation(source, mask, algorithm_name, algorithm_version)
+    segmentation = _segmentation(source, mask, algorithm_name, algorithm_version, algorithm_type)
     segmentation.SeriesDescription = series_description[:64]
     segmentation.SeriesNumber = series_number
     buffer = BytesIO()
@@ -99,7 +102,7 @@ def read_seg(path: Path | str, source: PlanarScan | Dataset | None = None) -> np
     return np.stack(views, axis=-1)
 
 
-def _segmentation(source: PlanarScan | Dataset, mask: np.ndarray, name: str, version: str) -> Dataset:
+def _segmentation(source: PlanarScan | Dataset, mask: np.ndarray, name: str, version: str, kind: str) -> Dataset:
     import highdicom as hd
 
     frames = _frames(source)
@@ -113,7 +116,7 @@ def _segmentation(source: PlanarScan | Dataset, mask: np.ndarray, name: str, ver
         segment_label="Bone metastasis",
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.BonyMetastasis,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues(kind),
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=name, version=version, family=codes.DCM.ArtificialIntelligence
         ),

@@ -22,10 +22,12 @@ from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, LoadImaged, MapTransform, SaveImaged
 from numpy.typing import NDArray
 
+from bonemets.data.pictures import PictureReader, read_picture
 from bonemets.engines.bundles import bundle_metadata, find_weights, read_provenance
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
+    from bonemets.data.ct import CTScan
     from bonemets.data.planar import PlanarScan
 
 # What a weights file's model.json may build. It travels with weights, which people exchange; a configuration can name
@@ -38,7 +40,7 @@ class Prediction:
     """What a bundle says about a scan, on the scan's own grid.
 
     Args:
-        probability: lesion probability, (H, W, V) float32 in 0..1.
+        probability: lesion probability, (H, W, V) float32 in 0..1; V views, or slices of a CT.
         mask: 1 where a lesion is, (H, W, V) uint8.
         threshold: probability at and above which a pixel became lesion.
     """
@@ -83,7 +85,9 @@ class BundlePredictor:
             parser.get_parsed_content("imports", default=None)
             self.network: torch.nn.Module = parser.get_parsed_content("network").to(self.device)
             self.inferer = parser.get_parsed_content("inferer")
-            self.preprocessing = _without_files(parser.get_parsed_content("preprocessing"))
+            preprocessing = parser.get_parsed_content("preprocessing")
+            self.in_color = _reads_colors(preprocessing)
+            self.preprocessing = _without_files(preprocessing)
             self.postprocessing = _without_files(parser.get_parsed_content("postprocessing"))
         except (RuntimeError, KeyError, ModuleNotFoundError, yaml.YAMLError) as error:
             raise InputError(f"{config} cannot be built: {_root_cause(error)}") from error
@@ -114,18 +118,23 @@ class BundlePredictor:
             ) from error
         self.network.eval()
 
-    def predict(self, scan: PlanarScan, threshold: float | None = None) -> Prediction:
-        """Segment every view of a scan.
+    def predict(self, scan: PlanarScan | CTScan, threshold: float | None = None) -> Prediction:
+        """Segment every view of a scan, or every slice of a CT.
 
         Args:
-            scan: what `bonemets.data.read_planar` returns.
+            scan: what `bonemets.data.read_planar` or `bonemets.data.read_ct` returns, whichever the bundle is for.
             threshold: probability at and above which a pixel is lesion, 0 to 1; the configuration's by default.
 
         Returns:
             Probability and mask on the scan's own grid.
+
+        Raises:
+            InputError: if the bundle reads colors, and the scan is not a picture.
         """
         # Copied: the configuration's transforms may work in place, and the scan is the caller's.
-        image = MetaTensor(torch.from_numpy(np.array(scan.pixels, dtype=np.float32)), affine=torch.tensor(scan.affine))
+        pixels = np.array(self.colors(scan) if self.in_color else scan.pixels, dtype=np.float32)
+        meta = {"format": scan.format}
+        image = MetaTensor(torch.from_numpy(pixels), affine=torch.tensor(scan.affine), meta=meta)
         data: dict[str, Any] = {"image": image}
         for transform in self.preprocessing:
             data = transform(data)
@@ -145,6 +154,16 @@ class BundlePredictor:
             raise ValueError(f"{self.name} returned a mask of shape {mask.shape} for a scan of {scan.pixels.shape}")
         used = self.threshold if threshold is None else float(threshold)
         return Prediction(probability.astype(np.float32), (mask > 0).astype(np.uint8), used)
+
+    def colors(self, scan: PlanarScan | CTScan) -> NDArray[np.uint8]:
+        """A picture's colors, (H, W, 3): a scan holds one value a pixel, the colors are in its file alone.
+
+        Raises:
+            InputError: if the scan is not a picture.
+        """
+        if scan.format != "image":
+            raise InputError(f"{scan.path}: {self.name} segments pictures in color; give a JPEG or PNG file")
+        return read_picture(scan.path)
 
 
 def find_device(name: str) -> torch.device:
@@ -195,6 +214,12 @@ def _without_files(transforms: Compose) -> list[MapTransform]:
     return [t for t in transforms.flatten().transforms if not isinstance(t, (LoadImaged, SaveImaged))]
 
 
+def _reads_colors(transforms: Compose) -> bool:
+    loaders = [t for t in transforms.flatten().transforms if isinstance(t, LoadImaged)]
+    return any(isinstance(reader, PictureReader) for loader in loaders for reader in loader._loader.readers)
+
+
 def _lesion_channel(pred: torch.Tensor) -> NDArray:
-    """(C, H, W, V) → (H, W, V): the only channel, or the last one, which is the lesion's."""
-    return np.asarray(pred[-1])
+    """(C, H, W[, V]) → (H, W, V): the only channel, or the last one, which is the lesion's."""
+    channel = np.asarray(pred[-1])
+    return channel[..., None] if channel.ndim == 2 else channel

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
 
 import bonemets
@@ -21,8 +23,8 @@ from bonemets.engines.bundles import read_provenance
 
 # Knobs that say where and on what a run happens, not what it is.
 MACHINE_SETTINGS = (
-    "bundle_root", "ckpt_dir", "datalist", "dataset_dir", "device", "experiment_name", "num_workers", "output_dir",
-    "resume", "run_name", "track", "tracking_uri",
+    "bundle_root", "ckpt_dir", "ckpt_path", "datalist", "dataset_dir", "device", "experiment_name", "num_workers",
+    "output_dir", "parent_run", "report_dir", "resume", "run_name", "track", "tracking_uri",
 )  # fmt: skip
 
 
@@ -32,7 +34,7 @@ class RunningConfig:
 
     Args:
         merged: the whole configuration as text: references and expressions as they were written.
-        settings: values of the top-level knobs, which are the ids above ``network_def``.
+        settings: values of the top-level knobs: the ids above ``network_def``, and plain values that overlays add.
         network_def: ``_target_`` and arguments of the network, with references replaced by values.
         version: the bundle's version, from its metadata.
     """
@@ -83,7 +85,9 @@ def read_config(parser: ConfigParser) -> RunningConfig:
     """Read merged configuration, settings and network definition from a parser."""
     merged = {key: value for key, value in parser.get().items() if key != parser.meta_key}
     names = [key for key in merged if key != "imports"]
-    names = names[: names.index("network_def")] if "network_def" in names else []
+    first = names.index("network_def") if "network_def" in names else len(names)
+    # Knobs that an overlay adds come after the others; what is not plain there is a part, not a knob.
+    names = [key for index, key in enumerate(names) if index < first or _is_plain_value(merged[key])]
     network_def = {}
     for key in merged.get("network_def", {}):
         network_def[key] = _plain(parser.get_parsed_content(f"network_def::{key}"))
@@ -111,11 +115,46 @@ def trained_setting(weights: str | Path, name: str, default: Any) -> Any:
     return read_provenance(Path(weights)).get("settings", {}).get(name, default)
 
 
+def trained_network(weights: str | Path, name: str, default: Any) -> Any:
+    """An argument of the network that weights were trained with, from the .json file beside them, or the default.
+
+    Switches that change what a network computes but not the names of its parameters would load without a complaint.
+
+    Args:
+        weights: the weights file; it need not exist.
+        name: name of the argument in ``network_def``.
+        default: the value where nothing is known.
+
+    Raises:
+        InputError: if the file beside the weights cannot be read.
+    """
+    return read_provenance(Path(weights)).get("network_def", {}).get(name, default)
+
+
 def datalist_record(datalist: str | Path | None) -> dict[str, Any] | None:
     """Name and SHA-256 of a data list; None where there is none, as when MONAI Label hands over its own items."""
     if datalist is None or not Path(datalist).is_file():
         return None
     return {"name": read_datalist(datalist).get("name"), "sha256": datalist_hash(datalist)}
+
+
+def environment() -> dict[str, Any]:
+    """What a run ran on: versions, system, processors; nothing that names the machine or its user."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        **versions(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu_cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "cuda": torch.version.cuda,
+    }
+
+
+def requirements() -> str:
+    """Every installed package with its version, as ``pip install -r`` reads it."""
+    packages = {(found.name, found.version) for found in distributions()}
+    return "".join(f"{name}=={number}\n" for name, number in sorted(packages, key=lambda item: item[0].lower()))
 
 
 def versions() -> dict[str, str]:
@@ -146,6 +185,14 @@ def git_commit() -> str | None:
         return None
     commit = git("rev-parse", "HEAD")
     return f"{commit}+changes" if commit and git("status", "--porcelain") else commit
+
+
+def _is_plain_value(value: Any) -> bool:
+    """Whether it is a number, a word or a list of them, without references and expressions."""
+    if isinstance(value, list):
+        return all(_is_plain_value(item) for item in value)
+    is_word = isinstance(value, str) and not value.startswith(("$", "@", "%"))
+    return value is None or is_word or isinstance(value, (bool, int, float))
 
 
 def _plain(value: Any) -> Any:

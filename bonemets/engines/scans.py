@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bonemets.errors import InputError
 
 
-def find_scans(folder: str | Path, pattern: str) -> list[dict[str, str]]:
-    """The files in a folder that match a pattern, as items for a MONAI dataset.
+def find_scans(folder: str | Path, pattern: str | Sequence[str], folders: bool = False) -> list[dict[str, str]]:
+    """The files (or folders) in a folder that match a pattern, or one of several, as items for a MONAI dataset.
 
     Args:
         folder: folder to search.
-        pattern: glob pattern relative to it; ``**`` stands for any number of folders.
+        pattern: glob pattern relative to it, or several; ``**`` stands for any number of folders.
+        folders: whether to look for folders, each with one DICOM series, in place of files.
 
     Returns:
-        One ``{"image": path}`` per file, sorted.
+        One ``{"image": path}`` each, sorted.
 
     Raises:
         InputError: if the folder does not exist or nothing matches.
     """
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: there is no such folder; set dataset_dir to the folder of the scans")
-    paths = sorted(path for path in Path(folder).glob(pattern) if path.is_file())
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    is_wanted = Path.is_dir if folders else Path.is_file
+    paths = sorted({path for each in patterns for path in Path(folder).glob(each) if is_wanted(path)})
     if not paths:
-        raise InputError(f"{folder}: no file matches {pattern!r}; set pattern to one that fits, such as '**/*.nii.gz'")
+        tried, kind = " or ".join(map(repr, patterns)), "folder" if folders else "file"
+        raise InputError(f"{folder}: no {kind} matches {tried}; set pattern to one that fits, such as '**/*.nii.gz'")
     return [{"image": str(path)} for path in paths]

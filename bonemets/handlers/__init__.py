@@ -5,6 +5,9 @@ from bonemets.handlers.early_stop import EarlyStop
 from bonemets.handlers.epoch_log import EpochLog
 from bonemets.handlers.epoch_seed import EpochSeed
 from bonemets.handlers.evaluation_report import EvaluationReport
+from bonemets.handlers.inference_tracking import InferenceTracking
+from bonemets.handlers.leftover_gradients import LeftoverGradients
+from bonemets.handlers.pixel_metric import PixelMetric
 from bonemets.handlers.scan_overlays import ScanOverlays
 from bonemets.handlers.tracking import MLflowTracking
 from bonemets.handlers.training_state import TrainingState
@@ -15,7 +18,10 @@ __all__ = [
     "EpochLog",
     "EpochSeed",
     "EvaluationReport",
+    "InferenceTracking",
+    "LeftoverGradients",
     "MLflowTracking",
+    "PixelMetric",
     "ScanOverlays",
     "TrainingState",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import logging
 import math
 import signal
@@ -15,19 +18,26 @@ import mlflow
 import torch
 import yaml
 from ignite.engine import Events
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 from monai.engines import Evaluator, Trainer, Workflow
 
+import bonemets
 from bonemets.data.datalist import datalist_hash
-from bonemets.engines.provenance import RunningConfig, git_commit, versions
+from bonemets.engines.bundles import file_sha256
+from bonemets.engines.provenance import RunningConfig, environment, git_commit, requirements
+from bonemets.handlers.best_model import BestModel
+from bonemets.handlers.case_table import Identifiers
+from bonemets.handlers.mlflow_model import log_best_model
+from bonemets.handlers.mlflow_store import FINISHED, MLflowStore
 from bonemets.handlers.scan_overlays import ScanOverlays
 
 logger = logging.getLogger(__name__)
 
 
 class MLflowTracking:
-    """Track a run: configuration, data list, environment, metrics of every epoch, pictures, and how it ended.
+    """Track a run: configuration, data list, environment, metrics of every epoch, pictures, model, and how it ended.
 
     MONAI's ``MLFlowHandler`` logs metrics and parameters; it logs no pictures, picks up any unfinished run of the
     experiment as its own, and leaves a run RUNNING when the engine raises. One object of this class is attached to
@@ -46,6 +56,12 @@ class MLflowTracking:
         optimizer: optimizer whose learning rate is logged every epoch.
         overlays: pictures, logged after every evaluation.
         artifacts: files logged at the end, as far as they exist.
+        parent_run: name of a run that this one nests under, made if it does not exist; for folds and ablations.
+        best_model: its weights are logged as an MLflow model when a training completes.
+        weights: weights file of an evaluation, named by its SHA-256 as a tag.
+        tables: CSV files, one row a case, logged at the end as tables, as far as they exist.
+        identifiers: "hashed" replaces names of patients and files in tables and data list by pseudonyms, unless the
+            patients are simulated (`bonemets.handlers.case_table.Identifiers`); "plain" keeps them.
     """
 
     def __init__(
@@ -58,32 +74,34 @@ class MLflowTracking:
         optimizer: torch.optim.Optimizer | None = None,
         overlays: ScanOverlays | None = None,
         artifacts: Sequence[str | Path] = (),
+        parent_run: str | None = None,
+        best_model: BestModel | None = None,
+        weights: str | Path | None = None,
+        tables: Sequence[str | Path] = (),
+        identifiers: str = "hashed",
     ) -> None:
-        self.tracking_uri = tracking_uri
-        self.experiment_name = experiment_name
+        self.store = MLflowStore(tracking_uri, experiment_name)
         self.run_name = run_name
         self.config = config
         self.datalist = Path(datalist) if datalist is not None and Path(datalist).is_file() else None
         self.optimizer = optimizer
         self.overlays = overlays
         self.artifacts = [Path(path) for path in artifacts]
+        self.parent_run = parent_run
+        self.best_model = best_model
+        self.weights = None if weights is None else Path(weights)
+        self.tables = [Path(path) for path in tables]
+        self.identifiers = Identifiers(self.datalist, identifiers)
         self.run_id: str | None = None
+        self._parent_id: str | None = None
         self._owner: Workflow | None = None
-        self._client: mlflow.MlflowClient | None = None
+        self._truth_logged = False
         self._previous_signal: Any = None
 
     @property
     def client(self) -> mlflow.MlflowClient:
-        """The connection to the store, made on first use."""
-        if self._client is None:
-            if self.tracking_uri.startswith("sqlite:///"):
-                self._database.parent.mkdir(parents=True, exist_ok=True)
-            self._client = mlflow.MlflowClient(self.tracking_uri)
-        return self._client
-
-    @property
-    def _database(self) -> Path:
-        return Path(self.tracking_uri.removeprefix("sqlite:///"))
+        """The connection to the store."""
+        return self.store.client
 
     def attach(self, engine: Workflow) -> None:
         """Attach to a trainer, to its evaluator, or to an evaluator that runs by itself."""
@@ -104,22 +122,43 @@ class MLflowTracking:
             # Python dies of SIGTERM without a word; as an exception it reaches `fail`.
             self._previous_signal = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         if self.run_id is not None and self._reopen(self.run_id):
+            self._truth_logged = True
             return
-        experiment = self.client.get_experiment_by_name(self.experiment_name)
-        if experiment is None:
-            # Pictures cannot go into a database: they go beside it, as MONAI's handler has it.
-            local = self.tracking_uri.startswith("sqlite:///")
-            place = (self._database.parent / "mlruns").resolve().as_uri() if local else None
-            experiment_id = self.client.create_experiment(self.experiment_name, artifact_location=place)
-        else:
-            experiment_id = experiment.experiment_id
-        self.run_id = self.client.create_run(experiment_id, run_name=self.run_name, tags=self._tags()).info.run_id
-        parameters = [Param(name, value) for name, value in self.config.parameters().items()]
-        self.client.log_batch(self.run_id, params=parameters)
-        self.client.log_text(self.run_id, yaml.safe_dump(self.config.merged, sort_keys=False), "config.yaml")
-        self.client.log_dict(self.run_id, versions(), "environment.json")
+        if self.parent_run is not None:
+            self._parent_id = self.store.parent_run(self.parent_run)
+        experiment = self.store.experiment_id()
+        self.run_id = self.client.create_run(experiment, run_name=self.run_name, tags=self.tags()).info.run_id
+        self.log_configuration()
+
+    def tags(self) -> dict[str, str]:
+        """What the run table can be searched by: what ran, on which part of which data, with which code."""
+        tags = {"config_sha256": self.config.sha256, MLFLOW_SOURCE_NAME: f"bonemets {bonemets.__version__}"}
+        tags["stage"] = "train" if isinstance(self._owner, Trainer) else "evaluate"
+        tags["section"] = self.section
+        if "fold" in self.config.settings:
+            fold = self.config.settings["fold"]
+            tags["fold"] = "none held out" if fold is None else str(fold)
         if self.datalist is not None:
-            self.client.log_artifact(self.run_id, str(self.datalist))
+            tags["datalist_sha256"] = datalist_hash(self.datalist)
+        if self.weights is not None and self.weights.is_file():
+            tags["weights_sha256"] = file_sha256(self.weights)
+        if self._parent_id is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = self._parent_id
+        if commit := git_commit():
+            # MLflow's own tag appears beside the source; this one can be a column of the table.
+            tags |= {MLFLOW_GIT_COMMIT: commit, "git_commit": commit}
+        return tags
+
+    def log_configuration(self) -> None:
+        """Log parameters, configuration, environment and data list."""
+        parameters = [Param(name, value) for name, value in self.config.parameters().items()]
+        self.client.log_batch(self._run, params=parameters)
+        self.client.log_text(self._run, yaml.safe_dump(self.config.merged, sort_keys=False), "config.yaml")
+        self.client.log_dict(self._run, environment(), "environment.json")
+        self.client.log_text(self._run, requirements(), "requirements.txt")
+        if self.datalist is not None:
+            self.client.log_dict(self._run, self.identifiers.datalist(), "datalist.json")
+            self.client.log_inputs(self._run, [self._dataset(self.datalist)])
 
     def log_epoch(self, engine: Workflow) -> None:
         """Log the engine's metrics, and the learning rate if it is the trainer."""
@@ -136,23 +175,67 @@ class MLflowTracking:
         self.client.log_batch(self._run, metrics=entities)
 
     def log_pictures(self, engine: Workflow) -> None:
-        """Log the pictures of the evaluation that ended."""
-        if self.overlays is not None:
-            for name, picture in self.overlays.pictures().items():
-                self.client.log_image(self._run, picture, key=name, step=engine.state.epoch)
+        """Log the pictures of the evaluation that ended.
+
+        MLflow's page opens them at step 0. That is the truth alone for a training, whose epochs begin at 1, and the
+        only step of an evaluation.
+        """
+        if self.overlays is None:
+            return
+        if self._owner is engine:
+            steps = {0: self.overlays.pictures()}
+        else:
+            steps = {engine.state.epoch: self.overlays.pictures()}
+            if not self._truth_logged:
+                steps[0] = self.overlays.pictures(truth_alone=True)
+                self._truth_logged = True
+        for step, pictures in steps.items():
+            for name, picture in pictures.items():
+                self.client.log_image(self._run, picture, key=name, step=step)
 
     def complete(self, engine: Workflow) -> None:
-        """Log the files that came out of the run, and close it, when its owner completes."""
+        """Log what came out of the run, and close it, when its owner completes."""
         if engine is not self._owner:
             return
         for path in self.artifacts:
             if path.is_file():
                 self.client.log_artifact(self._run, str(path))
+        for path in self.tables:
+            if path.is_file():
+                self.log_table(path)
+        if self.best_model is not None and self.best_model.path.is_file():
+            self.log_model(self.best_model)
         self._close(RunStatus.FINISHED)
 
+    def log_table(self, path: Path) -> None:
+        """Log a CSV file as a table: as CSV, which the page of artifacts shows, and as JSON, which MLflow reads."""
+        columns = self.identifiers.table(path)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([list(columns), *zip(*columns.values(), strict=True)])
+        self.client.log_text(self._run, text.getvalue(), path.name)
+        self.client.log_table(self._run, columns, path.with_suffix(".json").name)
+
+    def log_model(self, best_model: BestModel) -> None:
+        """Log the best weights as an MLflow model, unless this run has them already."""
+        sha256 = file_sha256(best_model.path)
+        if self.client.get_run(self._run).data.tags.get("weights_sha256") == sha256:
+            return
+        self.client.set_tag(self._run, "weights_sha256", sha256)
+        try:
+            log_best_model(best_model, self.store, self._run)
+        except (RuntimeError, ValueError, TypeError, AssertionError, MlflowException) as error:
+            # The training is done and its weights are saved: a network that PyTorch cannot export is no failure of it.
+            reason = str(error).partition("\n")[0]
+            logger.warning("the weights are not in MLflow's model format: %s: %s", type(error).__name__, reason)
+
     def fail(self, engine: Workflow, error: BaseException) -> None:
-        """Close the run after an exception, and pass the exception on."""
+        """Close the run after an exception, and pass the exception on; a run that had not begun is logged as failed."""
+        if self._owner is None and self.run_id is None:
+            self.start(engine)
         if engine is self._owner and self.run_id is not None:
+            # The kind alone: a message may name a file, and so a patient.
+            self.client.set_tag(self.run_id, "error", type(error).__name__)
             interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
             self._close(RunStatus.KILLED if interrupted else RunStatus.FAILED)
         raise error
@@ -164,6 +247,19 @@ class MLflowTracking:
     def load_state_dict(self, state: Mapping[str, str | None]) -> None:
         """Restore what `state_dict` returned."""
         self.run_id = state["run_id"]
+
+    def _dataset(self, datalist: Path) -> DatasetInput:
+        """The data list as the table of runs shows it: its name, and the beginning of its SHA-256."""
+        document, sha256 = self.identifiers.document, datalist_hash(datalist)
+        counts = {part: len(document[part]) for part in ("training", "testing") if part in document}
+        name = str(document.get("name") or datalist.name)
+        dataset = Dataset(name, sha256[:12], "datalist", json.dumps({"sha256": sha256}), profile=json.dumps(counts))
+        return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, self.section)])
+
+    @property
+    def section(self) -> str:
+        """The part of the data list that is used: "train", "validation" or "test"."""
+        return str(self.config.settings.get("section", "train"))
 
     @property
     def _run(self) -> str:
@@ -179,16 +275,12 @@ class MLflowTracking:
             return False
         return True
 
-    def _tags(self) -> dict[str, str]:
-        tags = {"config_sha256": self.config.sha256}
-        if self.datalist is not None:
-            tags["datalist_sha256"] = datalist_hash(self.datalist)
-        if commit := git_commit():
-            tags["mlflow.source.git.commit"] = commit
-        return tags
-
     def _close(self, status: int) -> None:
         self.client.set_terminated(self._run, RunStatus.to_string(status))
+        parent = self._parent_id or self.client.get_run(self._run).data.tags.get(MLFLOW_PARENT_RUN_ID)
+        if parent is not None:
+            # It lasts until the last of its runs ends.
+            self.client.set_terminated(parent, FINISHED)
         self._owner = None
         if self._previous_signal is not None:
             signal.signal(signal.SIGTERM, self._previous_signal)

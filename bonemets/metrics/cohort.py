@@ -86,7 +86,7 @@ class Cohort:
             counts = [result.matches[criterion].counts for result in self.results]
             for key in ("lesions", "detected", "findings", "false_positives"):
                 self.columns[f"{key}_{criterion}"] = self.per_patient(np.array([getattr(c, key) for c in counts]))
-        self.columns["iou_sum"] = self.per_patient(np.array([r.matches["iou50"].iou_sum for r in self.results]))
+        self.columns["pair_iou_sum"] = self.per_patient(np.array([r.matches["iou50"].iou_sum for r in self.results]))
 
     def _add_patients(self) -> None:
         def add_up(values: list[float]) -> NDArray[np.float64]:

@@ -135,11 +135,11 @@ def _pairs_and_half_mistakes(t: Totals) -> NDArray[np.float64]:
 
 
 def _panoptic_quality(t: Totals) -> NDArray[np.float64]:
-    return ratio(t["iou_sum"], _pairs_and_half_mistakes(t))
+    return ratio(t["pair_iou_sum"], _pairs_and_half_mistakes(t))
 
 
 def _segmentation_quality(t: Totals) -> NDArray[np.float64]:
-    return ratio(t["iou_sum"], t["detected_iou50"])
+    return ratio(t["pair_iou_sum"], t["detected_iou50"])
 
 
 def _recognition_quality(t: Totals) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ overlaps are 1 (nothing to find, and nothing was found) unless `empty` says othe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,3 +99,22 @@ def mean_pixel_accuracy(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
 def mean_precision(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
     """mPrecision: mean of the precision of background and lesion."""
     return (precision(tp, fp) + precision(tn, fn)) / 2
+
+
+MEASURES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "dice": (dice, ("tp", "fp", "fn")),
+    "iou": (iou, ("tp", "fp", "fn")),
+    "precision": (precision, ("tp", "fp")),
+    "recall": (recall, ("tp", "fn")),
+    "macro_dice": (macro_dice, ("tp", "fp", "fn", "tn")),
+    "mean_iou": (mean_iou, ("tp", "fp", "fn", "tn")),
+    "mean_pixel_accuracy": (mean_pixel_accuracy, ("tp", "fp", "fn", "tn")),
+    "mean_precision": (mean_precision, ("tp", "fp", "fn", "tn")),
+}
+"""The measures by name, and the counts that each is a formula of."""
+
+
+def measure(name: str, counts: PixelCounts) -> float:
+    """A measure of `MEASURES` by its name; NaN where it is not defined."""
+    function, of = MEASURES[name]
+    return float(function(*(getattr(counts, count) for count in of)))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 GAMMA = 0.55
 CLIP_PERCENTILE = 99.3
 
-SIDES = {"anterior": ("R", "L"), "posterior": ("L", "R")}
+SIDES = {"anterior": ("R", "L"), "posterior": ("L", "R"), "axial": ("R", "L")}
 """Patient's side at the left and at the right border of the image, by view."""
 
 
@@ -49,12 +49,12 @@ def outlines(mask: NDArray) -> list[NDArray[np.float64]]:
     return [np.asarray(line) - 1 for line in lines]
 
 
-def png_bytes(gray: NDArray[np.uint8]) -> bytes:
-    """A gray (H, W) image as PNG."""
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """A gray (H, W) or colored (H, W, 3) image as PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(gray).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

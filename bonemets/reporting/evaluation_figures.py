@@ -19,7 +19,8 @@ BLUE, VERMILLION, GREEN, SKY, GRAY = "#0072b2", "#d55e00", "#009e73", "#56b4e9",
 CRITERION_COLORS = (SKY, BLUE, "#003f66")
 
 
-def _figure(width: float = 5.6, height: float = 3.7, panels: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float = 5.6, height: float = 3.7, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """An empty figure in this package's style and its panels, side by side; sizes in inches."""
     figure = Figure(figsize=(width, height), dpi=170, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
@@ -34,7 +35,7 @@ def dice_figure(evaluation: Evaluation) -> Figure:
     """How the lesion Dice is spread over the lesion-bearing images."""
     cohort = evaluation.cohort
     values = cohort.images["dice"][cohort.bearing]
-    figure, (axes,) = _figure()
+    figure, (axes,) = new_figure()
     axes.hist(values, bins=np.linspace(0, 1, 21).tolist(), color=BLUE, edgecolor="white", linewidth=0.8)
     for value, style, name in ((np.mean(values), "-", "mean"), (np.median(values), "--", "median")):
         axes.axvline(value, color=VERMILLION, linestyle=style, linewidth=1.6, label=f"{name} {value:.2f}")
@@ -46,7 +47,7 @@ def dice_figure(evaluation: Evaluation) -> Figure:
 
 def froc_figure(evaluation: Evaluation) -> Figure:
     """Sensitivity against false positives per scan; for masks the one point that they are."""
-    figure, (axes,) = _figure()
+    figure, (axes,) = new_figure()
     if evaluation.cohort.has_probability:
         rates = tuple(np.geomspace(0.1, 16, 200))
         once = Totals(evaluation.cohort)
@@ -71,7 +72,7 @@ def froc_figure(evaluation: Evaluation) -> Figure:
 def size_figure(evaluation: Evaluation) -> Figure:
     """Sensitivity by lesion size at the three criteria."""
     rows = evaluation.breakdowns["size"]
-    figure, (axes,) = _figure()
+    figure, (axes,) = new_figure()
     places = np.arange(len(rows))
     for index, ((criterion, label), color) in enumerate(zip(CRITERION_LABELS, CRITERION_COLORS, strict=True)):
         value, low, high = np.array([row.sensitivity[criterion] for row in rows]).T
@@ -91,7 +92,7 @@ def size_figure(evaluation: Evaluation) -> Figure:
 def agreement_figure(evaluation: Evaluation) -> Figure:
     """Bland-Altman plots of lesion count and lesion area per scan."""
     cohort = evaluation.cohort
-    figure, panels = _figure(width=11.6, panels=2)
+    figure, panels = new_figure(width=11.6, panels=2)
     pairs: tuple[tuple[str, str, Any, Any], ...] = (
         ("count", "lesions", cohort.columns["findings_any"], cohort.columns["lesions_any"]),
         ("burden", "lesion area, cm²", cohort.area_predicted / 100, cohort.area_true / 100),

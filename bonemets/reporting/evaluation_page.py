@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 import bonemets
+from bonemets.data.files import write_bytes
+from bonemets.metrics import evaluation as tables
 from bonemets.metrics.evaluation import Evaluation
 from bonemets.metrics.measures import CRITERION_LABELS
 from bonemets.reporting import evaluation_figures as figures
@@ -34,6 +38,22 @@ KEY_NUMBERS = (
     ("patient_auc", "Any-lesion AUC", "per patient"),
 )
 WORST = 10
+
+
+def write_evaluation(output: Path, evaluation: Evaluation, document: Mapping[str, Any]) -> None:
+    """Write the tables and the page of an evaluation, each whole or not at all.
+
+    Args:
+        output: the folder.
+        evaluation: the evaluation.
+        document: its `bonemets.metrics.evaluation.summary`.
+    """
+    write_bytes(output / "images.csv", tables.csv_bytes(tables.image_rows(evaluation)))
+    write_bytes(output / "lesions.csv", tables.csv_bytes(tables.lesion_rows(evaluation), tables.LESION_COLUMNS))
+    write_bytes(output / "patients.csv", tables.csv_bytes(tables.patient_rows(evaluation)))
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(output / "summary.json", text.encode("utf-8"))
+    write_bytes(output / "index.html", render_evaluation(evaluation, document).encode("utf-8"))
 
 
 def render_evaluation(evaluation: Evaluation, document: Mapping[str, Any]) -> str:

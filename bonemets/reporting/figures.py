@@ -38,11 +38,12 @@ def overlay_figure(
     spacing: tuple[float, float] | None = None,
     numbers: bool = False,
     height_px: int = 1200,
+    in_color: bool = False,
 ) -> Figure:
-    """A scan in inverted gray, its views side by side, with outlines.
+    """A scan in inverted gray, its views side by side, or a picture in its colors, with outlines.
 
     Args:
-        pixels: counts, (H, W, V).
+        pixels: counts, (H, W, V); or a picture's colors, (H, W, 3) uint8.
         views: name of each of the V views; anterior and posterior get R and L at their sides.
         mask: predicted mask, (H, W, V), drawn in vermillion.
         truth: label map, (H, W, V): 1 lesion, drawn in blue; 2 ignore, drawn dotted in gray. With it comes a legend.
@@ -50,13 +51,16 @@ def overlay_figure(
         spacing: row and column spacing in mm; only their ratio matters here.
         numbers: write 1, 2, … beside the predicted lesions, in the order of the report's table.
         height_px: height of a view in the figure.
+        in_color: whether `pixels` are colors, of a single view.
 
     Returns:
         The figure; `figure_png` turns it into bytes.
     """
-    if np.ndim(pixels) != 3 or np.shape(pixels)[2] != len(views):
-        raise ValueError(f"pixels must be (H, W, {len(views)}) for views {tuple(views)}, got shape {np.shape(pixels)}")
-    rows, columns, count = np.shape(pixels)
+    last_axis = 3 if in_color else len(views)
+    if np.ndim(pixels) != 3 or np.shape(pixels)[2] != last_axis:
+        raise ValueError(f"pixels must be (H, W, {last_axis}) for views {tuple(views)}, got shape {np.shape(pixels)}")
+    rows, columns, _ = np.shape(pixels)
+    count = len(views)
     aspect = 1.0 if spacing is None else spacing[0] / spacing[1]
     width_px = max(round(height_px * columns / (rows * aspect)), 120)
     # Three entries side by side need 330 px or so; below a single, narrow view they stand one below the other.
@@ -72,9 +76,8 @@ def overlay_figure(
         axes = figure.add_axes(
             (left / total_width, bottom / total_height, width_px / total_width, height_px / total_height)
         )
-        axes.imshow(
-            display_gray(pixels[..., index]), cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="bilinear"
-        )
+        shown = pixels if in_color else display_gray(pixels[..., index])
+        axes.imshow(shown, cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="bilinear")
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set(color="#d0d0d0", linewidth=0.8)

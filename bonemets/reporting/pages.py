@@ -20,6 +20,7 @@ def scan_drawing(
     truth: NDArray | None = None,
     *,
     spacing: tuple[float, float] | None = None,
+    colors: NDArray | None = None,
 ) -> list[dict[str, Any]]:
     """What the page's ``scan`` macro draws: the gray image of each view and the outlines to lay over it.
 
@@ -29,6 +30,7 @@ def scan_drawing(
         mask: predicted mask, (H, W, V); its outlines are numbered like `measure_findings` numbers them.
         truth: label map, (H, W, V): 1 lesion, 2 ignore.
         spacing: row and column spacing in mm; only their ratio matters.
+        colors: (H, W, 3) uint8, shown in place of a single view's inverted gray.
 
     Returns:
         One dict per view.
@@ -58,7 +60,7 @@ def scan_drawing(
             {
                 "name": view,
                 "sides": SIDES.get(view),
-                "image": data_uri(png_bytes(display_gray(pixels[..., index]))),
+                "image": data_uri(png_bytes(display_gray(pixels[..., index]) if colors is None else colors)),
                 "width": columns,
                 "height": round(rows * aspect, 1),
                 "findings": findings,

@@ -127,6 +127,7 @@ def write_study(
     from bonemets.reporting.pages import render_report, scan_drawing
 
     result = describe(scan, prediction, predictor, seconds)
+    colors = predictor.colors(scan) if predictor.in_color else None
     with new_folder(target) as folder:
         write_mask_like(folder / "mask.nii.gz", prediction.mask, scan)
         if scan.dataset is not None:
@@ -138,15 +139,16 @@ def write_study(
                 algorithm_version=str(result["model"]["version"] or bonemets.__version__),
             )
         figure = overlay_figure(
-            scan.pixels,
+            scan.pixels if colors is None else colors,
             scan.views,
             prediction.mask,
             title=RESEARCH_USE,
             spacing=scan.spacing,
             numbers=len(result["findings"]) <= MAXIMUM_NUMBERED,
+            in_color=colors is not None,
         )
         write_bytes(folder / "overlay.png", figure_png(figure))
-        drawing = scan_drawing(scan.pixels, scan.views, prediction.mask, spacing=scan.spacing)
+        drawing = scan_drawing(scan.pixels, scan.views, prediction.mask, spacing=scan.spacing, colors=colors)
         write_bytes(folder / "report.html", render_report(result, drawing).encode("utf-8"))
         write_bytes(folder / "result.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode("utf-8"))
     return result
@@ -192,7 +194,8 @@ def describe(
             "provenance": provenance,
         },
         "findings": [finding.as_dict() for finding in findings],
-        "warnings": scan_warnings(scan),
+        # What they compare with are bone scans.
+        "warnings": [] if predictor.in_color else scan_warnings(scan),
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "versions": {
             "python": platform.python_version(),

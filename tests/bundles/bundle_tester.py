@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,10 @@ import nibabel as nib
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+from bundle_commands import CommandChecks
+from bundle_exports import ExportChecks
+from bundle_label import LabelChecks
+from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
 from bonemets.data import datalist_hash
 from bonemets.engines.bundles import file_sha256
@@ -28,22 +28,43 @@ KNOBS = (
     "val_interval", "seed", "amp", "network_def",
 )  # fmt: skip
 CONFIGS = ("train", "evaluate", "inference", "multi_gpu_train")
+# Every bundle has these; they go together with each other and with a bundle's own overlays.
+TRAINING_OVERLAYS = ("early_stopping", "warm_restart", "ema", "gradient_accumulation")
 
 
-class BundleTester:
-    """Inherit it, set `name`, and `small`: overrides that make a training take seconds."""
+class BundleTester(CommandChecks, ExportChecks, LabelChecks):
+    """Inherit it, set `name`, and `small`: overrides that make a training take seconds.
+
+    Attributes:
+        name: the bundle.
+        small: knobs of a tiny training.
+        overlays: the bundle's own overlays that a training of the tests uses, such as compact; not the four that every
+            bundle has, which are always used.
+    """
 
     name: str
     small: dict[str, Any] = {}
     overlays: tuple[str, ...] = ()
-    label = "lesion"
+
+    # What depends on the kind of data: see `cohort` in conftest.py. A bundle for other images than scans sets these.
+    image_pattern = "*/*terior.nii.gz"
+    mask_ending = "_seg.nii.gz"
+    first_test_row = "patient_0005/anterior.nii.gz,patient_0005,anterior,"
+    # Knobs that build a network of another size than inference.yaml's default.
+    network_knobs: tuple[str, ...] = ("features",)
 
     @property
     def folder(self) -> Path:
         return ROOT / "bundles" / self.name
 
     def configs(self, *names: str) -> list[str]:
-        return [str(self.folder / "configs" / f"{name}.yaml") for name in names]
+        """Paths of configurations by name; what ends in .yaml is a path already."""
+        return [name if name.endswith(".yaml") else str(self.folder / "configs" / f"{name}.yaml") for name in names]
+
+    @property
+    def every_overlay(self) -> tuple[str, ...]:
+        """The bundle's own overlays and the four that every bundle has, to be used together."""
+        return (*self.overlays, *(name for name in TRAINING_OVERLAYS if name not in self.overlays))
 
     def workflow(self, kind: str, names: tuple[str, ...], cohort: Path, out: Path, **override: Any) -> ConfigWorkflow:
         knobs = {"bundle_root": str(self.folder), "dataset_dir": str(cohort), "output_dir": str(out), "device": "cpu"}
@@ -60,13 +81,6 @@ class BundleTester:
         workflow.finalize()
         return torch.load(out / "checkpoint.pt", weights_only=True)
 
-    def command(self, *arguments: str, folder: Path = ROOT, run: tuple[str, ...] = ("-m",)) -> str:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, *run, "monai.bundle", *arguments]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout + done.stderr
-
     # --- what lies in the folder
 
     def test_files(self) -> None:
@@ -79,6 +93,8 @@ class BundleTester:
             "logging.conf",
         ):
             assert (self.folder / "configs" / name).is_file(), name
+        for name in ("compact", *TRAINING_OVERLAYS):
+            assert (self.folder / "configs" / f"{name}.yaml").is_file(), name
         for name in ("LICENSE", "docs/README.md", "docs/data_license.txt", "models/.gitkeep"):
             assert (self.folder / name).exists(), name
         assert self.name.endswith("_segmentation")
@@ -104,88 +120,34 @@ class BundleTester:
             if path.suffix in (".yaml", ".json", ".md", ".txt") and path.is_file() and path.parent.name != "models":
                 assert not any(word in path.read_text() for word in ("/work/", "/home/", "/root/", "/tmp/")), path
 
-    # --- what MONAI and MONAI Label ask
+    def test_mistakes_are_told_in_a_line(self) -> None:
+        for path in self.configs("train", "inference"):
+            assert "$import bonemets.engines.short_errors" in yaml.safe_load(Path(path).read_text())["imports"]
+
+    # --- what MONAI asks
 
     def test_properties(self, cohort: Path, tmp_path: Path) -> None:
         assert self.workflow("train", ("train",), cohort, tmp_path).check_properties() == []
         infer = self.workflow(
-            "infer", ("inference",), cohort, tmp_path, pattern="*/anterior.nii.gz", **self.small_network()
+            "infer", ("inference",), cohort, tmp_path, pattern=self.image_pattern, **self.small_network()
         )
         assert infer.check_properties() == []
 
-    def test_as_monai_label_reads_it(self, cohort: Path, tmp_path: Path) -> None:
-        inference, train = (ConfigParser.load_config_file(self.configs(name)[0]) for name in ("inference", "train"))
-        for key in ("network_def", "network", "preprocessing", "postprocessing", "inferer"):
-            assert key in inference, key
-        handlers = train["train"]["handlers"]
-        assert all(isinstance(handler, dict) and "_target_" in handler for handler in handlers)
-        # It adds its own CheckpointLoader unless there is one.
-        assert not any(handler["_target_"] == "CheckpointLoader" for handler in handlers)
-        metadata = json.loads((self.folder / "configs" / "metadata.json").read_text())
-        channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-        assert {v.lower(): int(k) for k, v in channels.items() if v.lower() != "background"} == {self.label: 1}
-
-        # The overrides of its training task: own items without patient or view, a device by name, pretrained weights.
-        items = [
-            {"image": str(path), "label": str(path).replace(".nii.gz", "_label.nii.gz")}
-            for path in sorted(cohort.glob("patient_000[12]/*terior.nii.gz"))
-        ]
-        first = self.train(cohort, tmp_path, epochs=1)
-        loader = {
-            "_target_": "CheckpointLoader",
-            "load_path": str(tmp_path / "models" / "model.pt"),
-            "load_dict": {"model": "$@network"},
-        }
-        overrides = {
-            "train#trainer#max_epochs": 1,
-            "train#dataset#data": items[:2],
-            "validate#dataset#data": items[2:],
-            "train#handlers": [loader, *handlers],
-            "datalist": "missing.json",
-            "learning_rate": 0.0,
-        }
-        second = self.train(cohort, tmp_path / "label", **overrides)
-        weights = [key for key in first["network"] if key.endswith("weight")]
-        assert all(torch.equal(first["network"][key], second["network"][key]) for key in weights)
-        assert json.loads((tmp_path / "label" / "models" / "model.json").read_text())["datalist"] is None
-
-    def test_dropout_is_accepted(self) -> None:
-        parser = ConfigParser(ConfigParser.load_config_file(self.configs("inference")[0]))
-        parser.update({"bundle_root": str(self.folder), **self.small_network()})
-        parser["network_def"]["dropout"] = 0.2
-        network = parser.get_parsed_content("network_def")
-        assert any(isinstance(module, torch.nn.Dropout) and module.p == 0.2 for module in network.modules())
-
     def small_network(self) -> dict[str, Any]:
-        return {key: value for key, value in self.small.items() if key == "features" or key.startswith("network_def")}
+        return {
+            key: value
+            for key, value in self.small.items()
+            if key in self.network_knobs or key.startswith("network_def")
+        }
 
     def test_network_input_and_output(self) -> None:
         metadata, config = str(self.folder / "configs" / "metadata.json"), self.configs("inference")[0]
         for n in (1, 3):
             verify_net_in_out("network_def", metadata, config, device="cpu", n=n, **self.small_network())
 
-    def test_export(self, trained: Path, tmp_path: Path) -> None:
-        ckpt_export(
-            "network_def",
-            filepath=str(tmp_path / "model.ts"),
-            ckpt_file=str(trained / "models" / "model.pt"),
-            meta_file=str(self.folder / "configs" / "metadata.json"),
-            config_file=self.configs("inference")[0],
-            bundle_root=str(self.folder),
-            ckpt_path=str(trained / "models" / "model.pt"),
-        )
-        network = self.workflow("infer", ("inference",), trained, tmp_path, **self.inference_knobs(trained)).network_def
-        network.load_state_dict(torch.load(trained / "models" / "model.pt", weights_only=True))
-        image = torch.rand(1, *self.image_shape())
-        with torch.no_grad():
-            assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(image), network.eval()(image), atol=1e-5)
-
-    def image_shape(self) -> tuple[int, ...]:
-        metadata = json.loads((self.folder / "configs" / "metadata.json").read_text())
-        return metadata["network_data_format"]["inputs"]["image"]["num_channels"], 96, 112
-
     def inference_knobs(self, trained: Path) -> dict[str, Any]:
-        return {"ckpt_path": str(trained / "models" / "model.pt"), "pattern": "*/*terior.nii.gz"}
+        store = {"tracking_uri": f"sqlite:///{trained}/mlruns.db", "run_name": "inference"}
+        return {"ckpt_path": str(trained / "models" / "model.pt"), "pattern": self.image_pattern, **store}
 
     # --- training
 
@@ -198,20 +160,31 @@ class BundleTester:
         return out
 
     def test_every_overlay_trains(self, cohort: Path, tmp_path: Path) -> None:
-        ablations = sorted(path.stem for path in (self.folder / "configs" / "ablations").glob("*.yaml"))
-        networks = set()
-        for names in (("train", *self.overlays), *(("train", f"ablations/{name}") for name in ablations)):
-            workflow = self.workflow(
-                "train", names, cohort, tmp_path, **{"train::trainer::epoch_length": 1, "fold": None}
-            )
+        rows = sorted(f"ablations/{path.stem}" for path in (self.folder / "configs" / "ablations").glob("*.yaml"))
+        one_step = {"train::trainer::epoch_length": 1, "train::dataset::cache_rate": 0.0, "fold": None}
+        for name in (*self.every_overlay, *rows):
+            workflow = self.workflow("train", ("train", name), cohort, tmp_path, **one_step)
             workflow.run()
             state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-            assert state["epoch"] == 1
+            assert state["epoch"] == 1, name
             recorded = json.loads((tmp_path / "models" / "model.json").read_text())
-            assert recorded["settings"]["overlays"] == [Path(name).name for name in names[1:]]
-            networks.add(json.dumps(recorded["network_def"]))
-        # Every row is an experiment of its own; the full network is the paper's last row.
-        assert len(networks) == len(ablations)
+            assert recorded["settings"]["overlays"] == [Path(name).name], name
+
+    def test_rows_of_a_table_differ(self) -> None:
+        """Within a table every row is an experiment of its own; two tables may share one."""
+        seen: dict[tuple[str, str], str] = {}
+        for path in sorted((self.folder / "configs" / "ablations").glob("*.yaml")):
+            table, row = path.stem.split("_row")
+            assert row[0].isdigit(), path
+            lines = path.read_text().splitlines()
+            assert lines[0].startswith(("# Table ", "# Figure ")), path
+            assert any(line.startswith("# Published (the authors' data):") for line in lines), path
+            merged = ConfigParser.load_config_files([*self.configs("train"), str(path)])
+            assert merged["overlays"] == [path.stem]
+            experiment = {key: merged[key] for key in merged if key not in ("overlays", "output_dir", "ckpt_dir")}
+            key = table, json.dumps(experiment, sort_keys=True)
+            assert key not in seen, f"{path.stem} is {seen[key]}"
+            seen[key] = path.stem
 
     def test_ablations_do_not_overwrite_the_model(self) -> None:
         for path in (self.folder / "configs" / "ablations").glob("*.yaml"):
@@ -248,50 +221,78 @@ class BundleTester:
         assert (summary["images"], summary["patients"]) == (2, 1)
         assert summary["weights_sha256"] == file_sha256(trained / "models" / "model.pt")
         assert summary["datalist"]["sha256"] == datalist_hash(cohort / "datalist.json")
-        assert 0 <= summary["lesion_dice_pooled"] <= 1
+        assert 0 <= summary["dice_pooled"] <= 1
         lines = (trained / "evaluation_test" / "per_image.csv").read_text().splitlines()
-        assert lines[1].startswith("patient_0005/anterior.nii.gz,patient_0005,anterior,")
+        assert lines[1].startswith(self.first_test_row)
         run = self.runs(trained)["evaluation"]
         assert run.info.status == "FINISHED"
-        assert run.data.metrics["lesion_dice_pooled"] == pytest.approx(summary["lesion_dice_pooled"])
+        assert run.data.metrics["dice_pooled"] == pytest.approx(summary["dice_pooled"])
         # The evaluator's own metric, of a library, and the report's count the same pixels.
-        assert run.data.metrics["lesion_dice"] == pytest.approx(summary["lesion_dice_pooled"], abs=1e-6)
+        assert run.data.metrics["lesion_dice"] == pytest.approx(summary["dice_pooled"], abs=1e-6)
+        # The table of cases is in MLflow too, without the names of patients who may be real.
+        table = self.artifact(trained, run, "per_image.csv").splitlines()
+        assert len(table) == len(lines)
+        assert table[0] == lines[0]
+        assert "patient_0005" not in "".join(table) + self.artifact(trained, run, "per_image.json")
+        assert run.data.tags["weights_sha256"] == summary["weights_sha256"]
+        assert (run.data.tags["stage"], run.data.tags["section"]) == ("evaluate", "test")
 
     def test_inference(self, trained: Path, cohort: Path, tmp_path: Path) -> None:
         workflow = self.workflow("infer", ("inference",), cohort, tmp_path, **self.inference_knobs(trained))
         workflow.run()
-        masks = sorted(tmp_path.rglob("*_seg.nii.gz"))
+        masks = sorted(tmp_path.rglob(f"*{self.mask_ending}"))
         assert len(masks) == 10
         for path in masks:
-            mask = nib.load(path)
-            scan = nib.load(cohort / path.parent.name / path.name.replace("_seg", ""))
-            assert mask.shape == scan.shape
-            assert mask.get_data_dtype() == "uint8"
-            assert (mask.affine == scan.affine).all()
-            assert set(mask.dataobj.__array__().ravel().tolist()) <= {0, 1}
+            self.check_mask(path, cohort / path.relative_to(tmp_path).parent)
+        run = self.runs(trained)["inference"]
+        assert (run.info.status, run.data.metrics["scans"]) == ("FINISHED", 10)
+        assert run.data.metrics["seconds_per_scan"] > 0
+        assert run.data.tags["weights_sha256"] == file_sha256(trained / "models" / "model.pt")
+        files = [
+            file.path for file in mlflow.MlflowClient(f"sqlite:///{trained}/mlruns.db").list_artifacts(run.info.run_id)
+        ]
+        assert "images" in files
+        told = str(run.data) + self.artifact(trained, run, "config.yaml")
+        assert not any(name in told for name in ("patient_", str(cohort), str(tmp_path), str(trained)))
 
-    def test_same_seed_same_weights(self, cohort: Path, tmp_path: Path) -> None:
-        first, second, other = (
-            self.train(cohort, tmp_path / name, *self.overlays, seed=seed, epochs=1)
-            for name, seed in (("a", 3), ("b", 3), ("c", 4))
-        )
-        assert_equal(first["network"], second["network"])
-        assert file_sha256(tmp_path / "a" / "models" / "model.pt") == file_sha256(
-            tmp_path / "b" / "models" / "model.pt"
-        )
-        with pytest.raises(AssertionError):
-            assert_equal(first["network"], other["network"])
+    def check_mask(self, path: Path, folder: Path) -> None:
+        """The mask lies on its image, which is in that folder."""
+        mask, scan = nib.load(path), nib.load(folder / path.name.replace("_seg", ""))
+        assert mask.shape == scan.shape
+        assert mask.get_data_dtype() == "uint8"
+        assert (mask.affine == scan.affine).all()
+        assert set(mask.dataobj.__array__().ravel().tolist()) <= {0, 1}
 
     @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-    def test_resumed_is_the_same_run(self, workers: int, cohort: Path, tmp_path: Path) -> None:
+    def test_same_seed_same_run_also_resumed(self, workers: int, cohort: Path, tmp_path: Path) -> None:
+        """Two and two epochs are four, bit for bit, with every overlay at once."""
         knobs: dict[str, Any] = {"num_workers": workers, "seed": 1}
-        straight = self.train(cohort, tmp_path / "straight", *self.overlays, epochs=4, **knobs)
+        straight = self.train(cohort, tmp_path / "straight", *self.every_overlay, epochs=4, **knobs)
         halfway = {"train::trainer::max_epochs": 2}
-        self.train(cohort, tmp_path / "halves", *self.overlays, epochs=4, **halfway, **knobs)
-        resumed = self.train(cohort, tmp_path / "halves", *self.overlays, epochs=4, resume=True, **knobs)
+        self.train(cohort, tmp_path / "halves", *self.every_overlay, epochs=4, **halfway, **knobs)
+        resumed = self.train(cohort, tmp_path / "halves", *self.every_overlay, epochs=4, resume=True, **knobs)
         assert resumed["epoch"] == 4
-        for part in ("network", "optimizer", "lr_scheduler", "best"):
+        assert {"network", "optimizer", "lr_scheduler", "best", "average"} <= straight.keys()
+        for part in straight.keys() - {"tracking"}:
             assert_equal(straight[part], resumed[part])
+        assert file_sha256(tmp_path / "straight/models/model.pt") == file_sha256(tmp_path / "halves/models/model.pt")
+
+    def test_another_seed_is_another_run_and_the_average_is_shipped(self, cohort: Path, tmp_path: Path) -> None:
+        knobs = {"epochs": 2, "val_interval": 2}
+        first, second = (
+            self.train(cohort, tmp_path / str(seed), *self.every_overlay, seed=seed, **knobs) for seed in (1, 2)
+        )
+        with pytest.raises(AssertionError):
+            assert_equal(first["network"], second["network"])
+        shipped = torch.load(tmp_path / "1" / "models" / "model.pt", weights_only=True)
+        average = {key.removeprefix("module."): value for key, value in first["average"].items() if "." in key}
+        assert_equal(shipped, {key: average[key] for key in shipped})
+        with pytest.raises(AssertionError):
+            assert_equal(shipped, first["network"])
+        # Evaluation reads them back into the network that it evaluates.
+        names = ("train", *self.every_overlay, "evaluate")
+        parser = self.workflow("train", names, cohort, tmp_path / "1").parser
+        assert parser.get_parsed_content("validate::evaluator").network is parser.get_parsed_content("network")
 
     # --- tracking
 
@@ -300,12 +301,28 @@ class BundleTester:
         experiment = client.get_experiment_by_name(self.name)
         return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
+    def artifact(self, out: Path, run: Any, name: str) -> str:
+        client = mlflow.MlflowClient(f"sqlite:///{out}/mlruns.db")
+        return Path(client.download_artifacts(run.info.run_id, name)).read_text()
+
+    def test_logged_model(self, trained: Path, tmp_path: Path) -> None:
+        run = self.runs(trained)["first"]
+        (model,) = mlflow.MlflowClient(f"sqlite:///{trained}/mlruns.db").search_logged_models([run.info.experiment_id])
+        assert (model.source_run_id, model.status) == (run.info.run_id, "READY")
+        loaded = mlflow.pytorch.load_model(model.artifact_location)
+        network = self.workflow("infer", ("inference",), trained, tmp_path, **self.inference_knobs(trained)).network_def
+        network.load_state_dict(torch.load(trained / "models" / "model.pt", weights_only=True))
+        image = torch.rand(1, self.image_shape()[0], 320, 256)
+        with torch.no_grad():
+            assert torch.allclose(loaded(image), network.eval()(image), atol=1e-5)
+
     def test_tracked_run(self, trained: Path, cohort: Path) -> None:
         run = self.runs(trained)["first"]
         assert run.info.status == "FINISHED"
         assert run.data.params["epochs"] == "2"
         assert run.data.params["network_def._target_"].startswith("bonemets.networks.nets.")
         assert run.data.tags["datalist_sha256"] == datalist_hash(cohort / "datalist.json")
+        assert run.data.tags["fold"] == "0"
         client = mlflow.MlflowClient(f"sqlite:///{trained}/mlruns.db")
         for metric in ("train_loss", "val_lesion_dice", "learning_rate"):
             assert [point.step for point in client.get_metric_history(run.info.run_id, metric)] == [1, 2], metric
@@ -317,44 +334,6 @@ class BundleTester:
         )
         with sqlite3.connect(trained / "mlruns.db") as store:
             assert store.execute("select count(*) from runs where status = 'RUNNING'").fetchone() == (0,)
-
-    # --- the documented commands, as processes of their own
-
-    @pytest.mark.slow
-    def test_documented_commands(self, cohort: Path, tmp_path: Path) -> None:
-        small = [word for key, value in self.small.items() for word in (f"--{key}", str(value).replace(" ", ""))]
-        knobs = ["--dataset_dir", str(cohort), "--output_dir", str(tmp_path), "--ckpt_dir", str(tmp_path / "models")]
-        train = ["run", "--config_file", "['configs/train.yaml']", "--bundle_root", ".", *knobs, *small]
-        # MONAI's own tracking on top of ours: still one run.
-        output = self.command(*train, "--epochs", "2", "--tracking", "mlflow", folder=self.folder)
-        assert "epoch 2/2" in output
-        assert [run.info.status for run in self.runs(tmp_path).values()] == ["FINISHED"]
-
-        from_root = [f"bundles/{self.name}/configs/{name}.yaml" for name in ("train", "evaluate")]
-        self.command("run", "--config_file", str(from_root), "--bundle_root", f"bundles/{self.name}", *knobs)
-        assert (tmp_path / "evaluation_test" / "summary.json").is_file()
-        assert len(self.runs(tmp_path)) == 2
-        config = f"bundles/{self.name}/configs/inference.yaml"
-        inference = ["--config_file", config, "--bundle_root", f"bundles/{self.name}", "--dataset_dir", str(cohort)]
-        inference += ["--output_dir", str(tmp_path / "masks"), "--ckpt_path", str(tmp_path / "models" / "model.pt")]
-        self.command("run", *inference, "--pattern", "*/p*r.nii.gz")
-        assert (tmp_path / "masks" / "patient_0001" / "posterior_seg.nii.gz").is_file()
-
-    @pytest.mark.slow
-    def test_two_processes(self, cohort: Path, tmp_path: Path) -> None:
-        small = [word for key, value in self.small.items() for word in (f"--{key}", str(value).replace(" ", ""))]
-        knobs = ["--dataset_dir", str(cohort), "--output_dir", str(tmp_path), "--ckpt_dir", str(tmp_path / "models")]
-        files = "['configs/train.yaml','configs/multi_gpu_train.yaml']"
-        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
-        self.command(
-            "run", "--config_file", files, "--bundle_root", ".", *knobs, *small, folder=self.folder, run=launcher
-        )
-        assert [run.info.status for run in self.runs(tmp_path).values()] == ["FINISHED"]
-        state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-        assert not any(key.startswith("module.") for key in state)
-        # The checkpoint of two processes goes on in one.
-        resumed = self.train(cohort, tmp_path, epochs=2, resume=True)
-        assert resumed["epoch"] == 2
 
 
 def assert_equal(first: Any, second: Any) -> None:

@@ -205,3 +205,10 @@ def test_the_real_command_without_weights(study, bundle, tmp_path):
     ]
     done = subprocess.run([*command, "--weights", str(weights)], capture_output=True, text=True, check=False)
     check(command, out, done.stderr, done.returncode, ("broken.pt",))
+
+
+def test_a_bundle_for_ct_says_what_segments_ct(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["segment", str(tmp_path), "-o", str(out), "--bundle", "ct_mfp_deeplabv3plus_segmentation"]
+    status = main(arguments)
+    check(arguments, out, capsys.readouterr().err, status, ("is for CT", "inference.yaml", "monai.bundle run"))

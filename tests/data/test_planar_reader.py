@@ -1,10 +1,12 @@
 import nibabel as nib
 import numpy as np
+import pytest
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, SaveImaged
 
 from bonemets.data import PlanarReader, planar_affine, read_planar, write_nifti
+from bonemets.errors import InputError
 
 
 def test_load_imaged_gives_the_scan_as_displayed(save_nm, counts):
@@ -69,3 +71,11 @@ def test_reader_can_be_named_in_a_bundle():
     reader = parser.get_parsed_content("reader")
     assert isinstance(reader, PlanarReader)
     assert reader.squeeze
+
+
+def test_refused_file_is_not_read_by_another_reader(tmp_path):
+    """MONAI's own reader could read it, in other axes: the refusal must stand."""
+    path = tmp_path / "volume.nii.gz"
+    write_nifti(path, np.zeros((32, 24, 40), dtype=np.uint8), np.eye(4))
+    with pytest.raises(InputError, match="volume.nii.gz"):
+        LoadImaged("image", reader=PlanarReader())({"image": str(path)})

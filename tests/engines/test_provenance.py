@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from monai.bundle import ConfigParser
 
@@ -39,6 +41,24 @@ def test_settings_and_network_are_values() -> None:
     assert config.network_def == {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 6}
     assert config.merged["network_def"]["out_features"] == "$@epochs - 1"
     json.dumps(config.merged)
+
+
+def test_knobs_that_an_overlay_adds_are_settings_and_parts_are_not() -> None:
+    added = parsed(
+        window_size=[96, 64], section="test", patience=None, loss={"_target_": "torch.nn.MSELoss"}, run=["$1"]
+    )
+    assert added.settings == {**parsed().settings, "window_size": [96, 64], "section": "test", "patience": None}
+    assert parsed(rank="$0", alias="@epochs", words=["@epochs"]).settings == parsed().settings
+
+
+def test_environment_names_no_machine_and_no_user() -> None:
+    environment = provenance.environment()
+    assert environment["torch"].startswith(torch.__version__.split("+")[0])
+    assert environment["cpu_cores"] >= 1
+    assert not any(name in json.dumps(environment) for name in (platform.node(), str(Path.home())))
+    lines = provenance.requirements().splitlines()
+    assert any(line.lower().startswith("monai==1.6") for line in lines)
+    assert all(len(line.split("==")) == 2 for line in lines)
 
 
 def test_fingerprint_follows_the_experiment_and_not_the_machine() -> None:

@@ -23,3 +23,22 @@ def test_nothing_to_find(tmp_path: Path) -> None:
         find_scans(tmp_path, "*.dcm")
     with pytest.raises(InputError, match="no such folder"):
         find_scans(tmp_path / "missing", "*.dcm")
+
+
+def test_several_patterns(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.png", "c.txt"):
+        (tmp_path / name).touch()
+    found = find_scans(tmp_path, ["*.jpg", "*.png", "a.*"])
+    assert [Path(item["image"]).name for item in found] == ["a.png", "b.jpg"]
+    with pytest.raises(InputError, match=r"'\*.gif' or '\*.bmp'"):
+        find_scans(tmp_path, ["*.gif", "*.bmp"])
+
+
+def test_folders(tmp_path: Path) -> None:
+    for name in ("a/ct/1.dcm", "b/ct/1.dcm", "b/other/1.dcm"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_scans(tmp_path, "*/ct", folders=True)
+    assert [item["image"] for item in found] == [str(tmp_path / "a" / "ct"), str(tmp_path / "b" / "ct")]
+    with pytest.raises(InputError, match="no folder matches"):
+        find_scans(tmp_path, "a/ct/1.dcm", folders=True)

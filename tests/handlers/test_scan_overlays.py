@@ -38,3 +38,35 @@ def test_the_first_scans_with_both_outlines() -> None:
         assert picture.shape[2] == 3
         assert has_color(picture, PREDICTION_COLOR)
         assert has_color(picture, TRUTH_COLOR)
+    # The legend names the prediction in its color, below the scan.
+    alone = overlays.pictures(truth_alone=True)["scan_01"]
+    scan = alone[: alone.shape[0] * 2 // 3]
+    assert has_color(scan, TRUTH_COLOR)
+    assert not has_color(scan, PREDICTION_COLOR)
+
+
+def test_without_truth_the_prediction_alone() -> None:
+    engine = engine_with(1)
+    engine.state.output[0].pop("label")
+    overlays = ScanOverlays(count=1)
+    overlays.iteration_completed(engine)
+    picture = overlays.pictures()["scan_01"]
+    assert has_color(picture, PREDICTION_COLOR)
+    assert not has_color(picture, TRUTH_COLOR)
+
+
+def test_pictures_keep_their_colors() -> None:
+    image = torch.zeros(3, 48, 64)
+    image[1] = 1.5  # green
+    pred = torch.zeros(1, 48, 64)
+    pred[:, 10:30, 10:40] = 1
+
+    class EngineState:
+        state = State(batch=[{}], output=[{"image": image, "pred": pred, "label": pred.clone()}])
+
+    overlays = ScanOverlays(count=1)
+    overlays.iteration_completed(EngineState)
+    picture = overlays.pictures()["scan_01"]
+    assert has_color(picture, "#00ff00")
+    assert has_color(picture, PREDICTION_COLOR)
+    assert has_color(picture, TRUTH_COLOR)

@@ -111,17 +111,18 @@ def test_multi_scale_branches():
     np.testing.assert_allclose(run(block, x), np.concatenate(wanted), **CLOSE)
 
 
-def test_multi_pooling_equations_3_to_5():
-    block, x = randomized(MultiPooling(8)), image(8, 16, 8)
+@pytest.mark.parametrize(("grids", "widths"), [((1, 2, 4, 8), [2, 2, 2, 2]), ((1, 2, 4), [3, 3, 2]), ((8,), [8])])
+def test_multi_pooling_equations_3_to_5(grids, widths):
+    block, x = randomized(MultiPooling(8, grids)), image(8, 16, 8)
     parts = [x]
-    for grid, layer in zip((1, 2, 4, 8), block.convs, strict=True):
+    for grid, layer in zip(grids, block.convs, strict=True):
         averages = np.zeros((8, grid, grid))
         for i in range(grid):
             for j in range(grid):
                 rows, columns = slice(i * 16 // grid, (i + 1) * 16 // grid), slice(j * 8 // grid, (j + 1) * 8 // grid)
                 averages[:, i, j] = x[:, rows, columns].mean(axis=(1, 2))
         parts.append(resize(conv(averages, layer), 16, 8))
-    assert [len(part) for part in parts] == [8, 2, 2, 2, 2]
+    assert [len(part) for part in parts] == [8, *widths]
     np.testing.assert_allclose(run(block, x), np.concatenate(parts), **CLOSE)
 
 

@@ -69,6 +69,8 @@ def test_an_unknown_name_lists_the_known_and_the_nearest(name, nearest):
         (MultiAttentionUNet, "vit_merge", "multiply"),
         (MultiAttentionUNet, "kernels", (1, 2, 3)),
         (MultiAttentionUNet, "kernels", ()),
+        (MultiAttentionUNet, "pool_sizes", ()),
+        (MultiAttentionUNet, "pool_sizes", (1, 0)),
         (MultiAttentionUNet, "image_size", 200),
         (MultiAttentionUNet, "norm", "both"),
         (DualPoolingUNet, "features", (64,)),

@@ -57,6 +57,9 @@ def count(network: nn.Module) -> int:
         ("multi_attention_unet", {"vit_merge": "tokens", "norm": "post"}, 56_678_721),
         ("multi_attention_unet", {"kernels": (1, 3)}, 54_705_801),
         ("multi_attention_unet", {"kernels": (1, 3, 5, 7)}, 58_712_269),
+        # Figure 14: the grids share the channels, however many they are.
+        ("multi_attention_unet", {"pool_sizes": (1, 2, 4)}, 56_678_721),
+        ("multi_attention_unet", {"pool_sizes": (1, 2, 4, 8, 16)}, 56_678_721),
         # Dual-pooling U-Net, table 2.
         ("dual_pooling_unet", {"pooling": "max", "dac": None, "rmp": False}, 31_036_481),
         ("dual_pooling_unet", {"pooling": "average", "dac": None, "rmp": False}, 31_036_481),

@@ -20,16 +20,18 @@ class MultiPooling(nn.Module):
         - Equation 3's "window size" s is read as the size of the pooled grid, as in PSPNet; as a window, 1×1 would be
           the map itself.
         - Neither normalization nor ReLU follows the convolution: equation 3 has none.
+        - Where the number of grids does not divide C, the first grids get one channel more, so that C come from them.
 
     Args:
-        channels: channels in, a multiple of the number of grids; twice as many come out.
+        channels: channels in, at least one per grid; twice as many come out.
         grids: s, sizes of the grids.
     """
 
     def __init__(self, channels: int, grids: tuple[int, ...] = (1, 2, 4, 8)) -> None:
         super().__init__()
+        share, rest = divmod(channels, len(grids))
         self.pools = nn.ModuleList(nn.AdaptiveAvgPool2d(grid) for grid in grids)
-        self.convs = nn.ModuleList(nn.Conv2d(channels, channels // len(grids), 1) for _ in grids)
+        self.convs = nn.ModuleList(nn.Conv2d(channels, share + (i < rest), 1) for i in range(len(grids)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) to (B, 2 C, H, W)."""

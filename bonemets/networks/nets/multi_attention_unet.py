@@ -62,6 +62,7 @@ class MultiAttentionUNet(nn.Module):
         image_size: native height and width in pixels, a multiple of 16; other sizes interpolate position embeddings.
         norm: layer normalization of the ViT, ``pre`` or ``post``.
         dropout: rate that replaces the paper's; None keeps it.
+        pool_sizes: one to eight sizes of the multi-pooling block's grids (figure 14).
 
     Raises:
         ValueError: if an argument is not allowed; the message says which and what is.
@@ -81,6 +82,7 @@ class MultiAttentionUNet(nn.Module):
         image_size: int = 256,
         norm: str = "pre",
         dropout: float | None = None,
+        pool_sizes: Sequence[int] = (1, 2, 4, 8),
     ) -> None:
         super().__init__()
         check_channels(in_channels, out_channels)
@@ -88,6 +90,7 @@ class MultiAttentionUNet(nn.Module):
         sizes = check_integers("kernels", kernels, lengths=range(1, 6))
         if any(size % 2 == 0 for size in sizes):
             raise ValueError(f"kernels={kernels!r} is not valid; allowed: odd sizes in pixels.")
+        grids = check_integers("pool_sizes", pool_sizes, lengths=range(1, _HEADS + 1))
         check_choice("vit_merge", vit_merge, MERGES)
         check_choice("norm", norm, NORMS)
         check_positive_integer("image_size", image_size)
@@ -98,7 +101,7 @@ class MultiAttentionUNet(nn.Module):
         self.stride = max(down, 16) if vit else down
         self.pool = nn.MaxPool2d(2)
         self.encoder = nn.ModuleList()
-        self.multi_pooling = MultiPooling(widths[0]) if multi_pooling else nn.Identity()
+        self.multi_pooling = MultiPooling(widths[0], grids) if multi_pooling else nn.Identity()
         width = in_channels
         for level, feature in enumerate(widths):
             if level == 1 and multi_pooling:

@@ -1,0 +1,238 @@
+"""One trial of a sweep: train, predict, evaluate, and leave one file that says it is done."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from bonemets.data.datalist import load_datalist
+from bonemets.data.files import write_bytes, write_nifti
+from bonemets.engines.bundles import file_sha256
+from bonemets.engines.sweep_spec import Trial, trial_record
+
+RESULT = "result.json"
+
+
+class TrialError(RuntimeError):
+    """A trial failed; the message says at what, and where its log is."""
+
+
+def finished_result(trial: Trial, folder: Path) -> dict[str, Any] | None:
+    """What a finished trial of the same specification left; None if there is none."""
+    try:
+        result = json.loads((folder / RESULT).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if result.get("trial", {}).get("fingerprint") == trial.fingerprint else None
+
+
+def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: int = 1) -> dict[str, Any]:
+    """Run a trial, or what is left of it.
+
+    A training that was stopped goes on after its last whole epoch. Folders of another specification are replaced.
+
+    Args:
+        trial: the trial.
+        folder: its folder.
+        tracking_uri: MLflow store.
+        sweep: name of the sweep: experiment and parent run in MLflow.
+        cpus: threads for the training.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        TrialError: the training failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder) as lock:
+        if (done := finished_result(trial, folder)) is not None:
+            return done
+        _prepare(trial, folder, tracking_uri, sweep)
+        training_seconds = _train(trial, folder, cpus, lock)
+        evaluation = _evaluate(trial, folder, cpus)
+        run_id = _run_id(folder)
+        result = {
+            "format": 1,
+            "trial": trial_record(trial),
+            "metrics": {key: entry["value"] for key, entry in evaluation["metrics"].items()},
+            "evaluation": {
+                key: evaluation[key] for key in ("patients", "images", "lesions", "predictions", "settings")
+            },
+            "weights_sha256": file_sha256(folder / "models" / "model.pt"),
+            "training_seconds": round(training_seconds, 1),
+            "machine": machine(),
+            "mlflow_run_id": run_id,
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        _log_to_mlflow(tracking_uri, run_id, result, folder)
+        write_bytes(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+        return result
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, GPU and versions: what a time depends on. No host name."""
+    import torch
+
+    from bonemets.engines.provenance import git_commit, versions
+
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "commit": git_commit(),
+        **versions(),
+    }
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[IO[str]]:
+    """Hold the trial's folder. The training inherits the lock, so one that outlives its parent is waited for."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+
+
+def _prepare(trial: Trial, folder: Path, tracking_uri: str, sweep: str) -> None:
+    """Write the trial's own overlay; remove what another specification left."""
+    record = folder / "trial.json"
+    wanted = json.dumps(trial_record(trial), indent=2) + "\n"
+    if record.is_file() and record.read_text("utf-8") != wanted:
+        for name in ("eval", "models", "evaluation", "predictions"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / "training_seconds.txt").unlink(missing_ok=True)
+    overlay: dict[str, Any] = {
+        "bundle_root": str(trial.bundle),
+        "dataset_dir": str(trial.dataset_dir),
+        "datalist": str(trial.datalist),
+        "output_dir": str(folder / "eval"),
+        "ckpt_dir": str(folder / "models"),
+        "fold": trial.fold,
+        "seed": trial.seed,
+        "resume": True,
+        "track": True,
+        "tracking_uri": tracking_uri,
+        "experiment_name": sweep,
+        "parent_run": sweep,
+        "run_name": trial.name,
+        **trial.settings,
+    }
+    if trial.network is not None:
+        overlay["network_def"] = trial.network
+    write_bytes(folder / "trial.yaml", yaml.safe_dump(overlay, sort_keys=False).encode())
+    write_bytes(record, wanted.encode())
+
+
+def _train(trial: Trial, folder: Path, cpus: int, lock: IO[str]) -> float:
+    """Train, and return the seconds that it took, those of earlier pieces included where they are known."""
+    files = [str(path) for path in (*trial.configs, folder / "trial.yaml")]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(cpus), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
+    log, clock = folder / "train.log", folder / "training_seconds.txt"
+    before = float(clock.read_text("utf-8")) if clock.is_file() else 0.0
+    start = time.monotonic()
+    with log.open("a", encoding="utf-8") as output:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            pass_fds=(lock.fileno(),), check=False,
+        )  # fmt: skip
+    seconds = before + time.monotonic() - start
+    write_bytes(clock, f"{seconds:.1f}\n".encode())
+    if done.returncode != 0:
+        lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+        raise TrialError(f"training failed ({lines[-1] if lines else 'no output'}); see {log}")
+    return seconds
+
+
+def _evaluate(trial: Trial, folder: Path, cpus: int) -> dict[str, Any]:
+    """Probabilities of every item, then all that ``bonemets evaluate`` measures; returns its summary."""
+    import torch
+
+    from bonemets.data.datalist import datalist_hash, read_datalist
+    from bonemets.data.study import read_planar
+    from bonemets.engines.predictor import BundlePredictor
+    from bonemets.metrics.evaluation import evaluate_cases, summary
+    from bonemets.metrics.predictions import Case
+    from bonemets.reporting.evaluation_page import write_evaluation
+
+    torch.set_num_threads(cpus)
+    predictor = BundlePredictor(trial.bundle, "auto", folder / "models" / "model.pt")
+    cases = []
+    with _scratch(folder / "predictions") as scratch:
+        for number, item in enumerate(load_datalist(trial.datalist, fold=trial.fold, section=trial.section)):  # type: ignore[arg-type]
+            scan = read_planar(item["image"])
+            path = scratch / f"{number:05d}.nii.gz"
+            write_nifti(path, predictor.predict(scan).probability, scan.affine)
+            image = Path(item["image"]).relative_to(trial.datalist.parent.resolve()).as_posix()
+            cases.append(Case(image, str(item["patient"]), str(item.get("view", "")), Path(item["label"]), path))
+        evaluation = evaluate_cases(cases, threshold=predictor.threshold)
+    listed = read_datalist(trial.datalist)
+    data = {
+        "name": listed.get("name") or trial.datalist.name,
+        "description": listed.get("description", ""),
+        "datalist_sha256": datalist_hash(trial.datalist),
+        "section": trial.section,
+        "fold": trial.fold,
+        "simulated": (trial.datalist.parent / "cohort.json").is_file(),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    document = summary(evaluation, data)
+    write_evaluation(folder / "evaluation", evaluation, document)
+    return document
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards: probabilities of a whole cohort are large."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_id(folder: Path) -> str | None:
+    """The MLflow run that the training logged into, as its checkpoint remembers."""
+    import torch
+
+    checkpoint = torch.load(folder / "eval" / "checkpoint.pt", map_location="cpu", weights_only=True)
+    return checkpoint.get("tracking", {}).get("run_id")
+
+
+def _log_to_mlflow(tracking_uri: str, run_id: str | None, result: dict[str, Any], folder: Path) -> None:
+    """Add the evaluation to the training's run, where a reviewer looks for it."""
+    if run_id is None:
+        return
+    import mlflow
+    from mlflow.entities import Metric
+
+    client = mlflow.MlflowClient(tracking_uri)
+    now = int(time.time() * 1000)
+    section = result["trial"]["section"]
+    metrics = [
+        Metric(f"{section}.{key}", float(value), now, 0)
+        for key, value in result["metrics"].items()
+        if value is not None
+    ]
+    client.log_batch(run_id, metrics=metrics)
+    for name in ("summary.json", "patients.csv", "images.csv", "lesions.csv", "index.html"):
+        client.log_artifact(run_id, str(folder / "evaluation" / name), "evaluation")

@@ -1,0 +1,93 @@
+"""The MLflow store that runs are logged to: its experiment, and runs that others nest under."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+
+
+class MLflowStore:
+    """One experiment of an MLflow store, connected to on first use.
+
+    Args:
+        uri: ``sqlite:///…``, whose folder is made if needed, or the address of a server.
+        experiment_name: the experiment, made if it does not exist.
+    """
+
+    def __init__(self, uri: str, experiment_name: str) -> None:
+        self.uri = uri
+        self.experiment_name = experiment_name
+        self._client: mlflow.MlflowClient | None = None
+        # In the folder of temporary files, like MLflow's own: a store on a server has no folder.
+        what = "\0".join((str(Path.home()), str(self.database or uri), experiment_name))
+        self._lock = FileLock(
+            Path(tempfile.gettempdir()) / f"bonemets_{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
+        )
+
+    @property
+    def database(self) -> Path | None:
+        """The database file; None for a server."""
+        return Path(self.uri.removeprefix("sqlite:///")).absolute() if self.uri.startswith("sqlite:///") else None
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        """The connection."""
+        if self._client is None:
+            if self.database is not None:
+                self.database.parent.mkdir(parents=True, exist_ok=True)
+            # Connecting makes the tables of a new database, which fails if two processes do it at once.
+            with self._lock:
+                self._client = mlflow.MlflowClient(self.uri)
+        return self._client
+
+    def experiment_id(self) -> str:
+        """The experiment's identifier; the experiment is made if needed."""
+        found = self.client.get_experiment_by_name(self.experiment_name)
+        if found is not None:
+            return found.experiment_id
+        # Pictures cannot go into a database: they go beside it, as MONAI's handler has it.
+        place = None if self.database is None else (self.database.parent / "mlruns").resolve().as_uri()
+        try:
+            return self.client.create_experiment(self.experiment_name, artifact_location=place)
+        except MlflowException:
+            # Another process may have made it in between.
+            found = self.client.get_experiment_by_name(self.experiment_name)
+            if found is None:
+                raise
+            return found.experiment_id
+
+    def parent_run(self, name: str) -> str:
+        """The run of this name that others nest under; it is made, and closed at once, if there is none.
+
+        MLflow lets several runs have one name, so finding and making it is one step for all processes on this machine
+        that start side by side, such as the folds of a cross-validation.
+
+        Returns:
+            Its identifier.
+
+        Raises:
+            ValueError: if the name has a quotation mark in it.
+        """
+        if '"' in name:
+            raise ValueError(f"parent_run must have no quotation marks in it, got {name}")
+        experiment = self.experiment_id()
+        with self._lock:
+            runs = self.client.search_runs(
+                [experiment], f'attributes.run_name = "{name}"', order_by=["attributes.start_time ASC"]
+            )
+            for run in runs:
+                # A child of the same name is no parent.
+                if MLFLOW_PARENT_RUN_ID not in run.data.tags:
+                    return run.info.run_id
+            made = self.client.create_run(experiment, run_name=name, tags={"stage": "parent"}).info.run_id
+            self.client.set_terminated(made, FINISHED)
+            return made

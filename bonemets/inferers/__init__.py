@@ -1,0 +1,5 @@
+"""Inferers that MONAI lacks."""
+
+from bonemets.inferers.resized import ResizedInferer
+
+__all__ = ["ResizedInferer"]

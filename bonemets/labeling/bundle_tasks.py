@@ -1,0 +1,299 @@
+"""A bundle as MONAI Label's tasks: proposing labels, and training on what annotators made of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.train import TrainTask
+
+from bonemets.data.adapters.base import Options
+from bonemets.data.adapters.build import build_datalist
+from bonemets.data.adapters.monailabel import ADAPTER
+from bonemets.data.files import write_bytes
+from bonemets.data.study import read_planar
+from bonemets.engines.bundles import bundle_metadata, file_sha256
+from bonemets.engines.predictor import BundlePredictor, checked_provenance
+from bonemets.errors import InputError
+from bonemets.labeling.masks import mask_bytes
+from bonemets.labeling.workspace import Workspace
+from bonemets.reporting.findings import measure_findings
+
+logger = logging.getLogger(__name__)
+
+FOLDS = 5
+# Knobs of a training that a client may set, and the type that each must have: a configuration evaluates text that
+# begins with "$", so no text is passed on.
+KNOBS: dict[str, type] = {"batch_size": int, "learning_rate": float, "seed": int, "val_interval": int}
+# What a training says of itself and not of the network: never taken over from the weights that it starts from.
+RUN_SETTINGS = ("epochs", "fold", "overlays", "amp", "parent_run", "seed")
+
+
+class BundleModel:
+    """A bundle of the annotation project with its newest weights.
+
+    Args:
+        folder: the bundle's folder in the project.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.metadata = bundle_metadata(folder)
+        self.weights = folder / "models" / "model.pt"
+        self._lock = threading.Lock()
+        self._built: dict[tuple[str, int, int], BundlePredictor] = {}
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Label → value in the label map, from the bundle's ``channel_def``, without the background."""
+        channels = self.metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+        names = [channels[key] for key in sorted(channels, key=int) if channels[key].lower() != "background"]
+        return {name: value for value, name in enumerate(names, start=1)}
+
+    @property
+    def modality(self) -> str:
+        """The kind of image that the bundle is for, as DICOM names it."""
+        return str(self.metadata["network_data_format"]["inputs"]["image"].get("modality", ""))
+
+    def predictor(self, device: str | None = None) -> BundlePredictor:
+        """The bundle with the weights that are there now; built anew when training has replaced them."""
+        name = device if device and (not device.startswith("cuda") or torch.cuda.is_available()) else "auto"
+        with self._lock:
+            status = self.weights.stat() if self.weights.is_file() else None
+            key = (name, status.st_mtime_ns if status else 0, status.st_ino if status else 0)
+            if key not in self._built:
+                self._built.clear()
+                self._built[key] = BundlePredictor(self.folder, name)
+            return self._built[key]
+
+    def weights_sha256(self) -> str:
+        """Fingerprint of the weights."""
+        return file_sha256(self.weights)
+
+
+class BundleInfer(InferTask):
+    """Propose a label with a bundle: what ``bonemets segment`` would find, for all views of a study at once.
+
+    Args:
+        model: the bundle.
+    """
+
+    def __init__(self, model: BundleModel) -> None:
+        super().__init__(
+            InferType.SEGMENTATION, model.labels, 2, str(model.metadata.get("description", model.name)),
+            {"device": devices()},
+        )  # fmt: skip
+        self.model = model
+
+    def is_valid(self) -> bool:
+        """Whether there are weights: shipped ones, or those of the first training here."""
+        return self.model.weights.is_file()
+
+    def info(self) -> dict[str, Any]:
+        """What clients are told, the version of the bundle included."""
+        return {**super().info(), "version": self.model.metadata.get("version")}
+
+    def get_path(self, validate: bool = True) -> str:
+        """The weights' file."""
+        return str(self.model.weights)
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Infer.
+
+        Args:
+            request: MONAI Label's, with ``image`` (a file), ``device`` and, if wished, ``threshold``.
+
+        Returns:
+            The label's file, for the caller to remove, and what is known of it: lesions with place and probability.
+        """
+        start = time.perf_counter()
+        predictor = self.model.predictor(_first(request.get("device")))
+        scan = read_planar(request["image"])
+        loaded = time.perf_counter()
+        prediction = predictor.predict(scan, request.get("threshold"))
+        inferred = time.perf_counter()
+        spacing = scan.spacing if scan.spacing != (1, 1) else None
+        findings = measure_findings(scan.pixels, prediction.probability, prediction.mask, scan.views, spacing)
+        handle, name = tempfile.mkstemp(suffix=".nii.gz")
+        with os.fdopen(handle, "wb") as file:
+            file.write(mask_bytes(scan, prediction.mask))
+        seconds = {"pre": loaded - start, "infer": inferred - loaded, "total": time.perf_counter() - start}
+        return name, {
+            "label_names": self.model.labels,
+            "latencies": {key: round(value, 3) for key, value in seconds.items()},
+            "threshold": prediction.threshold,
+            "weights_sha256": self.model.weights_sha256(),
+            "lesions": [finding.as_dict() for finding in findings],
+        }
+
+
+class BundleTrain(TrainTask):
+    """Train a bundle on the final labels, as its ``train.yaml`` says, and serve the result.
+
+    The scans are split by patient into `FOLDS` folds (fewer for fewer patients, no validation for one) and the first is
+    for validation. Training begins with the present weights if the client does not say ``pretrained: false``. The
+    weights that are served are replaced when it has ended, never before; the older ones are kept.
+
+    Args:
+        model: the bundle.
+        work: the annotation project.
+    """
+
+    def __init__(self, model: BundleModel, work: Workspace) -> None:
+        super().__init__(str(model.metadata.get("description", model.name)))
+        self.model = model
+        self.work = work
+
+    def config(self) -> dict[str, Any]:
+        """What a client may set. Empty text: as the present weights were trained, else as ``train.yaml`` has it."""
+        return {"device": devices(), "pretrained": True, "max_epochs": 20, **dict.fromkeys(KNOBS, "")}
+
+    def stats(self) -> dict[str, Any]:
+        """What the present weights' training recorded beside them."""
+        path = self.model.weights.with_suffix(".json")
+        record = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return {key: record[key] for key in ("metric", "epoch", "datalist", "sha256") if key in record}
+
+    def __call__(self, request: dict[str, Any], datastore: Any) -> dict[str, Any]:
+        """Train.
+
+        Args:
+            request: MONAI Label's; see `config`.
+            datastore: what is labeled so far.
+
+        Returns:
+            `stats` of the new weights.
+
+        Raises:
+            InputError: if nothing is labeled yet, or a setting is of the wrong kind.
+        """
+        # Resolved before anything is written, so that a wrong setting costs nothing.
+        overrides = self.overrides(request)
+        run = self.new_run()
+        datalist, folds = self.write_datalist(run, {Path(item["image"]).name for item in datastore.datalist()})
+        workflow = ConfigWorkflow(
+            config_file=str(self.model.folder / "configs" / "train.yaml"),
+            meta_file=str(self.model.folder / "configs" / "metadata.json"),
+            logging_file=False, workflow_type="train", bundle_root=str(self.model.folder), dataset_dir=str(run),
+            datalist=str(datalist), fold=0 if folds > 1 else None, output_dir=str(run), ckpt_dir=str(run / "models"),
+            track=True, tracking_uri=self.work.tracking_uri, experiment_name=self.model.name, run_name=run.name,
+            **overrides,
+        )  # fmt: skip
+        if request.get("pretrained", True) and self.model.weights.is_file():
+            self._start_from_present_weights(workflow, overrides)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+        self.publish(run / "models")
+        return self.stats()
+
+    def new_run(self) -> Path:
+        """A folder for a training, named after the time; with a number if there is one of this second already."""
+        name = time.strftime("%Y%m%d-%H%M%S")
+        place = self.work.training / self.model.name
+        taken = len(list(place.glob(f"{name}*")))
+        return place / (f"{name}-{taken + 1}" if taken else name)
+
+    def overrides(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The knobs of ``train.yaml`` that a request sets.
+
+        Raises:
+            InputError: if one is not a number of the right kind.
+        """
+        device = _first(request.get("device"))
+        cuda = torch.cuda.is_available() and (device or "cuda").startswith("cuda")
+        epochs = _number("max_epochs", request.get("max_epochs") or 20, int)
+        knobs = {"epochs": epochs, "device": f"$torch.device('{'cuda' if cuda else 'cpu'}')"}
+        for name, kind in KNOBS.items():
+            if request.get(name) not in (None, ""):
+                knobs[name] = _number(name, request[name], kind)
+        return knobs
+
+    def write_datalist(self, run: Path, labeled: set[str]) -> tuple[Path, int]:
+        """Write the labeled views as training items with patient-level folds.
+
+        Args:
+            run: folder of the training.
+            labeled: names of the labeled images' files.
+
+        Returns:
+            The data list and its number of folds.
+
+        Raises:
+            InputError: if nothing is labeled yet.
+        """
+        patients = {link.patient for link in self.work.links().values() if self.work.image(link.id).name in labeled}
+        if not labeled:
+            raise InputError("no scan has a final label yet; save some first")
+        path = run / "datalist.json"
+        # A copy of the images and labels as they are now: annotators go on while the training runs.
+        built = build_datalist(
+            self.work.datastore, ADAPTER, path, folds=max(1, min(FOLDS, len(patients))), duplicates="ignore",
+            options=Options(patient_table=self.work.patients_path), name=self.model.name,
+        )  # fmt: skip
+        return path, int(built.document["numFolds"])
+
+    def publish(self, models: Path) -> None:
+        """Serve the weights that a training has left, and keep those that were served before."""
+        target = self.model.weights.parent
+        if self.model.weights.is_file():
+            previous = target / "previous" / f"{time.strftime('%Y%m%d-%H%M%S')}-{self.model.weights_sha256()[:8]}"
+            previous.mkdir(parents=True, exist_ok=True)
+            for path in (self.model.weights, self.model.weights.with_suffix(".json")):
+                if path.is_file():
+                    shutil.copy2(path, previous / path.name)
+        # First what describes the network, so that the new weights never lie beside the old description for long.
+        for name in ("model.json", "model.pt"):
+            write_bytes(target / name, (models / name).read_bytes())
+
+    def _start_from_present_weights(self, workflow: ConfigWorkflow, chosen: Collection[str]) -> None:
+        parser = workflow.parser
+        provenance = checked_provenance(self.model.weights)
+        if "network_def" in provenance:
+            # The knobs too: the network's size may go with that of the crops, and the new model.json repeats them.
+            for knob, value in provenance.get("settings", {}).items():
+                if knob in parser.get() and knob not in chosen and knob not in RUN_SETTINGS and _is_plain(value):
+                    parser[knob] = value
+            parser["network_def"] = provenance["network_def"]
+        loader = {
+            "_target_": "CheckpointLoader",
+            "load_path": str(self.model.weights),
+            "load_dict": {"model": "$@network"},
+            "map_location": "cpu",
+        }
+        parser["train::handlers"] = [loader, *parser["train::handlers"]]
+
+
+def devices() -> list[str]:
+    """The devices that a client may choose from, the best first."""
+    return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+
+
+def _first(value: Any) -> str | None:
+    """A choice, also where a client sends back the list of choices."""
+    value = value[0] if isinstance(value, list) and value else value
+    return str(value) if value else None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a configuration takes the value as it is: text it might evaluate."""
+    return all(map(_is_plain, value)) if isinstance(value, list) else isinstance(value, (int, float))
+
+
+def _number(name: str, value: Any, kind: type) -> int | float:
+    is_number = isinstance(value, int) or (kind is float and isinstance(value, float))
+    if not is_number or isinstance(value, bool) or value < 0 or (value == 0 and name != "seed"):
+        raise InputError(f"{name} must be a positive {'whole ' if kind is int else ''}number, got {value!r}")
+    return float(value) if kind is float else value

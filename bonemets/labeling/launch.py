@@ -1,0 +1,136 @@
+"""Starting the MONAI Label server for a folder or an archive of studies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bonemets.engines.bundles import list_bundles
+from bonemets.errors import InputError
+from bonemets.labeling.studies import Imported, import_studies
+from bonemets.labeling.workspace import Workspace
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def app_source() -> Path:
+    """The app's folder: the checkout's, else the installed package's."""
+    places = [_PACKAGE.parent / "apps" / "monailabel", _PACKAGE / "apps" / "monailabel"]
+    return next(path for path in places if (path / "main.py").is_file())
+
+
+def is_address(studies: str) -> bool:
+    """Whether the studies come over DICOMweb."""
+    return studies.startswith(("http://", "https://"))
+
+
+def default_work(studies: str) -> Path:
+    """The annotation project's folder where none is given: beside the studies, or in the current folder."""
+    if is_address(studies):
+        return Path("bonemets-label")
+    folder = Path(studies).resolve()
+    return folder.with_name(f"{folder.name}-labels")
+
+
+def take_in(studies: str, work: Workspace) -> Imported:
+    """Bring the work list up to date with the studies.
+
+    Raises:
+        InputError: if there is nothing to read.
+    """
+    if not is_address(studies):
+        return import_studies(Path(studies), work)
+    from bonemets.labeling.archive import Archive
+    from bonemets.labeling.segmentations import send_waiting
+
+    found = Archive(studies).take_in(work)
+    send_waiting(work, studies)
+    return found
+
+
+def serve(studies: str, work: Workspace, host: str, port: int, weights: Mapping[str, Path] | None = None) -> None:
+    """Run the server until it is stopped.
+
+    Args:
+        studies: folder or DICOMweb address.
+        work: the annotation project.
+        host: address to listen on.
+        port: port to listen on.
+        weights: bundle → weights to begin with.
+
+    Raises:
+        InputError: if the studies cannot be read, the project is in use, or the port is taken.
+    """
+    work.make()
+    check_port(host, port)
+    try:
+        # Held as long as the process lives, however it ends.
+        lock = FileLock(work.folder / ".server.lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{work.folder} is being served already; stop that server or choose another --work") from error
+    found = take_in(studies, work)
+    for problem in found.problems:
+        sys.stderr.write(f"bonemets: {problem}\n")
+    bundles = work.refresh_bundles(list_bundles())
+    for name, file in (weights or {}).items():
+        print(
+            f"{name}: {'begins with' if work.begin_with(name, file) else 'has weights already, not replaced by'} {file}"
+        )
+    trained = [path.name for path in bundles if (path / "models" / "model.pt").is_file()]
+    prepare_app(work)
+    set_environment(work)
+    # MONAI Label reads its settings from the environment when it is imported, and a .env file of the current folder.
+    os.chdir(work.app)
+    from monailabel.main import Main
+
+    items = len(work.links())
+    print(f"{items} scan{'s' if items != 1 else ''} ({found}); labels are kept in {work.folder}")
+    print(f"models: {', '.join(trained) or 'none has weights yet: label some scans and train'}")
+    print(f"serving on http://{host}:{port}", flush=True)
+    sys.argv = [
+        "monailabel", "start_server", "--app", str(work.app), "--studies", studies, "--host", host,
+        "--port", str(port), "--uvicorn_app", "bonemets.labeling.server:app", "--conf", "work", str(work.folder),
+    ]  # fmt: skip
+    Main().run()
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on, before any work is done."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot listen on {host}:{port} ({reason}); choose another --port or --host") from error
+
+
+def prepare_app(work: Workspace) -> None:
+    """Copy the app into the project: MONAI Label writes logs beside its app, which must not be the installed one."""
+    shutil.copyfile(app_source() / "main.py", work.app / "main.py")
+    sent = work.app / "sent"
+    shutil.rmtree(sent, ignore_errors=True)
+    sent.mkdir()
+
+
+def set_environment(work: Workspace) -> None:
+    """What MONAI Label and the processes that it starts are to know; what the user has set wins."""
+    # What clients send, and proposals on their way: patients' images, so they stay in the project.
+    os.environ["TMPDIR"] = tempfile.tempdir = str(work.app / "sent")
+    settings = {
+        # It would start a process after every request for the next scan; `BoneScanApp` scores when that is needed.
+        "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+        "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
+        "MONAI_LABEL_SESSION_PATH": str(work.app / "sent" / "sessions"),
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)

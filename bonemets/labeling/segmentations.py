@@ -1,0 +1,76 @@
+"""Final labels as DICOM SEG, for items that came from DICOM."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import requests
+
+from bonemets.data.study import read_planar
+from bonemets.dicom.seg import write_seg
+from bonemets.errors import InputError
+from bonemets.labeling.archive import Archive, note_sent, sent_version
+from bonemets.labeling.history import LabelHistory
+from bonemets.labeling.studies import read_source
+from bonemets.labeling.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+def keep_segmentation(item: str, work: Workspace, studies: str) -> str:
+    """Write the item's final label as ``segmentations/ITEM.dcm``, on the frames that it was read from.
+
+    The label is saved already; what goes wrong here is told and changes nothing about that.
+
+    Args:
+        item: the item.
+        work: the annotation project.
+        studies: where the studies come from; to a DICOMweb address the object is sent.
+
+    Returns:
+        What was done, for the client: the file's name, ``"sent"``, ``""`` for an item that is not from DICOM, or what
+        went wrong.
+    """
+    try:
+        source = read_source(item, work)
+        if source is None:
+            return ""
+        version = LabelHistory(work.history).newest()[item, "final"].version
+        label = read_planar(work.datastore / "labels" / "final" / f"{item}.nii.gz").pixels
+        path = work.segmentations / f"{item}.dcm"
+        write_seg(
+            path, source, np.asarray(label == 1), algorithm_name="bonemets label", algorithm_type="SEMIAUTOMATIC",
+            series_description=f"Bone metastases, annotated, version {version}; research use only",
+        )  # fmt: skip
+    except (InputError, ValueError) as error:
+        logger.warning(f"no DICOM SEG of {item}: {error}")
+        return f"not written: {error}"
+    if not studies.startswith(("http://", "https://")):
+        return path.name
+    try:
+        Archive(studies).send(path)
+    except requests.RequestException as error:
+        logger.warning(f"the DICOM SEG of {item} waits for the archive: {error}")
+        return "not sent: the archive cannot be reached; it is sent when studies are taken in again"
+    note_sent(item, version, work)
+    return "sent"
+
+
+def send_waiting(work: Workspace, studies: str) -> list[str]:
+    """Send the final labels that the archive does not have in their newest version.
+
+    Args:
+        work: the annotation project.
+        studies: the archive's DICOMweb address.
+
+    Returns:
+        The items that were sent.
+    """
+    newest = LabelHistory(work.history).newest()
+    waiting = [
+        item
+        for (item, tag), version in newest.items()
+        if tag == "final" and version.action == "saved" and version.version != sent_version(item, work)
+    ]
+    return [item for item in waiting if keep_segmentation(item, work, studies) == "sent"]

@@ -1,0 +1,375 @@
+"""The parts of the annotator's loop that need no server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from label_server import SHAPE, make_study, phantom
+from PIL import Image
+
+from bonemets.cli.main import main
+from bonemets.data import planar_affine, read_planar, write_nifti
+from bonemets.engines.bundles import find_bundle
+from bonemets.errors import InputError
+from bonemets.labeling.history import LabelHistory
+from bonemets.labeling.launch import check_port, default_work
+from bonemets.labeling.masks import label_bytes
+from bonemets.labeling.studies import import_studies, is_mask
+from bonemets.labeling.workspace import Workspace
+
+
+def project(folder: Path) -> Workspace:
+    work = Workspace(folder / "work")
+    work.make()
+    return work
+
+
+def run(python: Path | str, code: str, **environment: str) -> str:
+    variables = {**os.environ, **environment}
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, env=variables, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class TestStudies:
+    def test_views_of_a_study_become_one_item(self, tmp_path: Path) -> None:
+        for view, seed in (("anterior", 1), ("posterior", 2)):
+            counts, label = phantom(seed)
+            affine = planar_affine(SHAPE, (2.26, 2.26), view)
+            write_nifti(tmp_path / "in" / f"a_{view}.nii.gz", counts, affine)
+            write_nifti(tmp_path / "in" / f"a_{view}_label.nii.gz", label, affine)
+        work = project(tmp_path)
+        found = import_studies(tmp_path / "in", work)
+        assert found.added == ["a"]
+        assert found.masks == 2
+        scan = read_planar(work.image(found.added[0]))
+        assert scan.views == ("anterior", "posterior")
+        for view, seed in (("anterior", 1), ("posterior", 2)):
+            np.testing.assert_array_equal(scan.view(view), phantom(seed)[0])
+        again = import_studies(tmp_path / "in", work)
+        assert (again.added, again.known) == ([], 1)
+
+    def test_pictures_and_damaged_files(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        gray = phantom(3)[0].clip(0, 255).astype(np.uint8)
+        Image.fromarray(gray).save(tmp_path / "in" / "Müller scan (1).png")
+        (tmp_path / "in" / "broken.nii.gz").write_bytes(b"not a file")
+        work = project(tmp_path)
+        found = import_studies(tmp_path / "in", work)
+        assert found.added == ["M-ller-scan-1"]
+        assert len(found.problems) == 1
+        assert "broken.nii.gz" in found.problems[0]
+        assert str(found) == "1 new, 0 known, 1 unreadable"
+        np.testing.assert_array_equal(read_planar(work.image(found.added[0])).pixels[..., 0], gray)
+
+    def test_one_patient_in_two_studies_is_one_patient(self, tmp_path: Path) -> None:
+        make_study(tmp_path / "in" / "p1", 1)
+        make_study(tmp_path / "in" / "p2", 2)
+        make_study(tmp_path / "more", 1)
+        work = project(tmp_path)
+        import_studies(tmp_path / "in", work)
+        assert len({link.patient for link in work.links().values()}) == 2
+        # Other pixels under the same name are another item, and what is labeled already keeps its own.
+        other = phantom(77)[0]
+        Image.fromarray(other.astype(np.uint8)).save(tmp_path / "more" / "p1_scan.png")
+        (tmp_path / "more" / "scan.dcm").unlink()
+        assert import_studies(tmp_path / "more", work).added == ["p1_scan-2"]
+
+    def test_nothing_to_read(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        with pytest.raises(InputError, match="holds no DICOM"):
+            import_studies(tmp_path / "in", project(tmp_path))
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [("a_label.nii.gz", True), ("a-seg.nrrd", True), ("anterior_lesions.nii.gz", True), ("labeled.png", False),
+         ("mask.png", False), ("p1_anterior.nii.gz", False)],
+    )  # fmt: skip
+    def test_names_of_masks(self, name: str, expected: bool) -> None:
+        assert is_mask(Path(name)) is expected
+
+
+class TestMasks:
+    @pytest.fixture
+    def image(self, tmp_path: Path) -> Path:
+        """An anterior view whose file has other axes than it is displayed with, as scanners export it."""
+        counts = phantom(5)[0]
+        affine = np.diag([2.0, 2.0, 2.0, 1.0])
+        nib.save(nib.Nifti1Image(np.ascontiguousarray(counts.T[:, ::-1, None]), affine), tmp_path / "image.nii.gz")
+        return tmp_path / "image.nii.gz"
+
+    def test_label_gets_the_grid_of_its_image(self, image: Path, tmp_path: Path) -> None:
+        scan = read_planar(image)
+        shape = nib.load(image).shape
+        rng = np.random.default_rng(0)
+        mask = (rng.random(shape) < 0.1).astype(np.float32)
+        # As MONAI Label's own writer leaves it: (1, …) float32, no affine.
+        nib.save(nib.Nifti1Image(mask[None], np.eye(4)), tmp_path / "label.nii.gz")
+        content, lesion_pixels = label_bytes(image, tmp_path / "label.nii.gz")
+        (tmp_path / "stored.nii.gz").write_bytes(content)
+        stored = nib.load(tmp_path / "stored.nii.gz")
+        assert stored.get_data_dtype() == np.uint8
+        assert stored.shape == shape
+        np.testing.assert_array_equal(stored.affine, nib.load(image).affine)
+        np.testing.assert_array_equal(np.asarray(stored.dataobj), mask)
+        assert lesion_pixels == mask.sum()
+        assert read_planar(tmp_path / "stored.nii.gz").shape == scan.shape
+
+    def test_255_is_lesion(self, image: Path, tmp_path: Path) -> None:
+        mask = np.zeros(nib.load(image).shape, np.uint8)
+        mask[3:5, 3:5] = 255
+        nib.save(nib.Nifti1Image(mask, np.eye(4)), tmp_path / "label.nii.gz")
+        assert label_bytes(image, tmp_path / "label.nii.gz")[1] == 4
+
+
+class TestHistory:
+    def test_a_torn_line_loses_only_itself(self, tmp_path: Path) -> None:
+        history = LabelHistory(tmp_path)
+        history.add("a", "final", "saved", b"one", user="anna")
+        with history.log.open("ab") as file:
+            file.write(b'{"image": "a", "tag": "fi')
+        assert [version.version for version in history.versions()] == [1]
+        history.add("a", "final", "saved", b"two", user="ben", base=1)
+        first, second = history.versions()
+        assert (second.version, second.replaces, second.base, second.user) == (2, 1, 1, "ben")
+        assert history.content(first) == b"one"
+        assert history.content(second) == b"two"
+
+
+class TestDatastore:
+    @pytest.fixture
+    def work(self, tmp_path: Path, label_packages: Path) -> Workspace:
+        work = project(tmp_path)
+        for number in (1, 2):
+            make_study(tmp_path / "in" / f"p{number}", number)
+        import_studies(tmp_path / "in", work)
+        return work
+
+    def label(self, work: Workspace, value: int, tmp_path: Path) -> str:
+        image = nib.load(work.image("p1_scan"))
+        mask = np.zeros(image.shape, np.uint8)
+        mask[: value + 1, 0, 0] = 1
+        write_nifti(tmp_path / "new.nii.gz", mask, image.affine)
+        return str(tmp_path / "new.nii.gz")
+
+    def final(self, work: Workspace) -> Path:
+        return work.datastore / "labels" / "final" / "p1_scan.nii.gz"
+
+    def test_stopped_between_keeping_and_placing(self, work: Workspace, tmp_path: Path) -> None:
+        from bonemets.labeling.datastore import VersionedDatastore
+
+        VersionedDatastore(work).save_label("p1_scan", self.label(work, 0, tmp_path), "final", {"client_id": "anna"})
+        content, pixels = label_bytes(work.image("p1_scan"), Path(self.label(work, 4, tmp_path)))
+        LabelHistory(work.history).add("p1_scan", "final", "saved", content, user="ben", lesion_pixels=pixels)
+        assert self.final(work).read_bytes() != content
+        store = VersionedDatastore(work)
+        assert self.final(work).read_bytes() == content
+        info = store.get_label_info("p1_scan", "final")
+        assert (info["version"], info["user"]) == (2, "ben")
+        # The whole table lost: rebuilt from the files and the history.
+        (work.datastore / "datastore_v2.json").unlink()
+        assert VersionedDatastore(work).get_label_info("p1_scan", "final")["version"] == 2
+        self.final(work).unlink()
+        VersionedDatastore(work)
+        assert self.final(work).read_bytes() == content
+
+    def test_label_of_another_program_becomes_a_version(self, work: Workspace, tmp_path: Path) -> None:
+        from bonemets.labeling.datastore import VersionedDatastore
+
+        store = VersionedDatastore(work)
+        store.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {"client_id": "anna"})
+        shutil.copy(self.label(work, 9, tmp_path), self.final(work))
+        store.refresh()
+        versions = LabelHistory(work.history).versions()
+        assert [(v.version, v.action, v.lesion_pixels) for v in versions] == [(1, "saved", 1), (2, "found", 10)]
+        assert store.get_labeled_images() == ["p1_scan"]
+        assert store.get_unlabeled_images() == ["p2_scan"]
+
+    def test_two_processes_do_not_undo_each_other(self, work: Workspace, tmp_path: Path) -> None:
+        from bonemets.labeling.datastore import VersionedDatastore
+
+        server, scoring = VersionedDatastore(work), VersionedDatastore(work)
+        server.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {"client_id": "anna"})
+        scoring.update_image_info("p2_scan", {"mean_entropy": {"score": 0.5}})
+        assert server.get_image_info("p2_scan")["mean_entropy"] == {"score": 0.5}
+        assert scoring.get_label_info("p1_scan", "final")["user"] == "anna"
+        assert VersionedDatastore(work).get_label_info("p1_scan", "final")["user"] == "anna"
+
+    def test_removing_keeps_the_history(self, work: Workspace, tmp_path: Path) -> None:
+        from bonemets.labeling.datastore import VersionedDatastore
+
+        store = VersionedDatastore(work)
+        store.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {})
+        store.remove_label("p1_scan", "final")
+        assert store.get_labeled_images() == []
+        assert not self.final(work).exists()
+        assert [version.action for version in LabelHistory(work.history).versions()] == ["saved", "removed"]
+        assert (work.history / "p1_scan" / "final_0001.nii.gz").is_file()
+        assert VersionedDatastore(work).get_labeled_images() == []
+
+    def test_strategy_by_score(self, work: Workspace, tmp_path: Path) -> None:
+        from bonemets.labeling.datastore import VersionedDatastore
+        from bonemets.labeling.strategies import HighestScore
+
+        store, strategy = VersionedDatastore(work), HighestScore("mean_entropy", "entropy")
+        assert strategy({"client_id": "anna"}, store) == {"id": "p1_scan", "score": None}
+        store.update_image_info("p2_scan", {"mean_entropy": {"score": 0.5}})
+        assert strategy({"client_id": "anna"}, store) == {"id": "p2_scan", "score": 0.5}
+        given = {"mean_entropy": {"ts": 2**40, "client_id": "anna"}}
+        store.update_image_info("p2_scan", {"strategy": given})
+        assert strategy({"client_id": "anna"}, store)["id"] == "p2_scan"
+        assert strategy({"client_id": "ben"}, store)["id"] == "p1_scan"
+        store.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {})
+        assert strategy({"client_id": "ben"}, store)["id"] == "p2_scan"
+
+    def test_lesion_dice(self, label_packages: Path) -> None:
+        from bonemets.labeling.scoring import lesion_dice
+
+        truth, proposal = np.array([1, 1, 0, 0, 2, 2]), np.array([1, 0, 1, 0, 1, 0])
+        assert lesion_dice(truth, proposal) == pytest.approx(0.5)
+        assert lesion_dice(np.array([0, 2]), np.array([0, 1])) == 1
+        assert lesion_dice(np.array([1, 0]), np.array([0, 0])) == 0
+
+    def test_mean_entropy(self, label_packages: Path) -> None:
+        from bonemets.labeling.scoring import mean_entropy
+
+        class Predictor:
+            def predict(self, scan: Any) -> Any:
+                return type("Prediction", (), {"probability": np.array([0.5, 0.25, 0.0, 1.0], np.float32)})
+
+        expected = (1 + 2 * 0.25 - 0.75 * np.log2(0.75)) / 4
+        assert mean_entropy(Predictor(), None) == pytest.approx(expected, abs=1e-5)
+
+
+class TestEnvironment:
+    def test_remedies_reach_every_process_there_and_no_other(self, label_python: Path) -> None:
+        ours = "[type(finder).__name__ for finder in sys.meta_path if 'bonemets' in repr(finder)]"
+        code = f"import sys; print({ours}, 'torch' in sys.modules)"
+        names = "['TorchvisionOperators', 'PydicomStorageClasses', 'GirderClient'] False"
+        assert run(label_python, code) == names
+        again = f"import subprocess, sys; print(subprocess.check_output([sys.executable, '-c', {code!r}], text=True))"
+        assert run(label_python, again) == names
+        assert run(sys.executable, code) == "[] False"
+        assert run(sys.executable, "import importlib.util as u; print(u.find_spec('monailabel'))") == "None"
+
+    def test_real_modules_win(self, label_python: Path, tmp_path: Path) -> None:
+        (tmp_path / "girder_client.py").write_text("GirderClient = HttpError = 'real'")
+        code = "import girder_client as g, pydicom._storage_sopclass_uids as s, pydicom.uid as u; print(g.GirderClient, s.CTImageStorage == u.CTImageStorage)"  # noqa: E501
+        assert run(label_python, code, PYTHONPATH=str(tmp_path)) == "real True"
+        code = "import girder_client as g\ntry: g.GirderClient()\nexcept ImportError as error: print(error)"
+        assert "not installed" in run(label_python, code)
+
+    def test_operators_are_defined_only_where_they_are_missing(self, label_python: Path) -> None:
+        code = """
+import torch
+from bonemets.labeling.compat import TorchvisionOperators
+real = torch.library.Library("torchvision", "FRAGMENT")
+real.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+print(TorchvisionOperators().define(), TorchvisionOperators().define())
+"""
+        assert run(label_python, code) == "['qnms'] []"
+
+    def test_missing_environment_is_one_line(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-m", "bonemets.cli.main", "label", "--studies", str(tmp_path)]
+        missing = tmp_path / "missing"
+        variables = {**os.environ, "BONEMETS_LABEL_VENV": str(missing)}
+        done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.endswith(f"make it with: {sys.executable} -m bonemets.labeling.environment {missing}\n")
+
+    def test_missing_studies_are_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["label", "--studies", str(tmp_path / "nowhere")]) == 2
+        assert capsys.readouterr().err.startswith(f"bonemets: {tmp_path / 'nowhere'}: no such folder")
+
+    def test_where_things_lie(self, tmp_path: Path) -> None:
+        assert default_work(str(tmp_path / "scans")) == tmp_path / "scans-labels"
+        assert default_work("http://archive/dicom-web") == Path("bonemets-label")
+        with pytest.raises(InputError, match="choose another --port or --host"):
+            check_port("203.0.113.1", 8000)
+
+
+class TestBundles:
+    def test_weights_here_are_kept_and_configurations_renewed(self, tmp_path: Path) -> None:
+        source = tmp_path / "source" / "a_segmentation"
+        (source / "configs").mkdir(parents=True)
+        (source / "models").mkdir()
+        (source / "configs" / "inference.yaml").write_text("first")
+        (source / "models" / "model.pt").write_bytes(b"shipped")
+        (source / "models" / "model.json").write_text(json.dumps({"sha256": "x"}))
+        work = project(tmp_path)
+        (folder,) = work.refresh_bundles({source.name: source})
+        assert (folder / "models" / "model.pt").read_bytes() == b"shipped"
+        (folder / "models" / "model.pt").write_bytes(b"trained here")
+        (source / "configs" / "inference.yaml").write_text("second")
+        work.refresh_bundles({source.name: source})
+        assert (folder / "models" / "model.pt").read_bytes() == b"trained here"
+        assert (folder / "configs" / "inference.yaml").read_text() == "second"
+        assert (source / "models" / "model.pt").read_bytes() == b"shipped"
+
+    def test_settings_of_a_training(self, label_packages: Path, bundles: Path, tmp_path: Path) -> None:
+        from bonemets.labeling.bundle_tasks import BundleModel, BundleTrain
+
+        train = BundleTrain(BundleModel(next(bundles.iterdir())), project(tmp_path))
+        knobs = train.overrides({"max_epochs": 3, "learning_rate": 0.01, "batch_size": "", "device": ["cpu"]})
+        assert knobs == {"epochs": 3, "learning_rate": 0.01, "device": "$torch.device('cpu')"}
+        for name, value in (
+            ("batch_size", "$__import__('os')"),
+            ("batch_size", 1.5),
+            ("max_epochs", -1),
+            ("seed", True),
+        ):
+            with pytest.raises(InputError, match=name):
+                train.overrides({name: value})
+        with pytest.raises(InputError, match="no scan has a final label"):
+            train.write_datalist(tmp_path / "run", set())
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("bundle", "small"),
+        [("spect_msa_net_segmentation",
+          {"features": [2, 2, 4, 4, 4], "critic_features": [2] * 6, "window_size": [96, 96]}),
+         ("spect_multi_attention_segmentation", {"features": [8, 8], "crop_size": [96, 96], "crop_stride": [96, 96]})],
+    )  # fmt: skip
+    def test_every_planar_bundle_trains_here(
+        self, bundle: str, small: dict[str, Any], label_packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """First from nothing, then from the weights that the first training left; then it proposes."""
+        from bonemets.labeling.bundle_tasks import BundleInfer, BundleModel, BundleTrain
+        from bonemets.labeling.datastore import VersionedDatastore
+
+        work = project(tmp_path)
+        truths = {f"p{number}_scan": make_study(tmp_path / "in" / f"p{number}", number) for number in (1, 2)}
+        import_studies(tmp_path / "in", work)
+        work.refresh_bundles({bundle: find_bundle(bundle)})
+        store = VersionedDatastore(work)
+        for item, truth in truths.items():
+            write_nifti(tmp_path / "label.nii.gz", truth, nib.load(work.image(item)).affine)
+            store.save_label(item, str(tmp_path / "label.nii.gz"), "final", {})
+        model = BundleModel(work.bundles / bundle)
+        train, infer = BundleTrain(model, work), BundleInfer(model)
+        assert not infer.is_valid()
+        assert model.labels == {"lesion": 1}
+        request = {"max_epochs": 1, "device": "cpu", "batch_size": 2}
+        narrow = train.overrides(request) | small
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "overrides", lambda request: narrow)
+            first = train(request, store)
+        second = train(request, store)
+        assert first["sha256"] != second["sha256"]
+        record = json.loads(model.weights.with_suffix(".json").read_text())
+        assert record["settings"]["features"] == record["network_def"]["features"] == small["features"]
+        assert infer.is_valid()
+        file, params = infer({"image": str(work.image("p1_scan")), "device": "cpu"})
+        assert nib.load(file).shape == (*SHAPE, 2)
+        assert params["weights_sha256"] == second["sha256"]
+        Path(file).unlink()

@@ -1,0 +1,128 @@
+"""What every bundle's commands must do, as processes of their own: part of `BundleTester`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser
+
+# One step of the optimizer on all training images, without anything that depends on how they are spread over processes:
+# a loss that is a mean over images, plain gradient descent, no augmentation, and a network as in evaluation, so that
+# batch normalization does not look at the batch.
+ONE_STEP = {
+    "+overlays": ["one_step"],
+    "+initialize": ["$setattr(@network_def.eval(), 'train', lambda *mode: @network_def)"],
+    "loss": {"_target_": "torch.nn.MSELoss"},
+    "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 1.0},
+    "train::random_transforms": [],
+}
+
+
+class CommandChecks:
+    """The commands of the model card, from a copy of the bundle, and by two processes.
+
+    Attributes:
+        one_step: what the overlay of the two processes' step replaces; see `ONE_STEP`.
+        processes_tolerance: greatest difference between one step by two processes and by one, relative to the step.
+    """
+
+    one_step: dict[str, Any] = ONE_STEP
+    # Measured: 3e-4, from float32 sums over 4 × 256 × 256 pixels in another order.
+    processes_tolerance = 2e-3
+
+    def command(self, *arguments: str, folder: Path, run: tuple[str, ...] = ("-m",)) -> str:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, *run, "monai.bundle", *arguments]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    def small_words(self, *names: str) -> list[str]:
+        """`small` as words for a command with these configurations, which accepts no knobs but theirs."""
+        known = ConfigParser.load_config_files(self.configs(*names))
+        small = {key: value for key, value in self.small.items() if key.split("::")[0] in known}
+        return [word for key, value in small.items() for word in (f"--{key}", str(value).replace(" ", ""))]
+
+    @pytest.fixture(scope="class")
+    def copied(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The bundle zipped, and unpacked somewhere else under another name of its folder."""
+        folder = tmp_path_factory.mktemp("elsewhere")
+        with zipfile.ZipFile(folder / "bundle.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(self.folder.rglob("*")):
+                place = path.relative_to(self.folder)
+                if place.parts[0] in ("configs", "docs", "LICENSE"):
+                    archive.write(path, place)
+            archive.writestr("models/", "")
+        with zipfile.ZipFile(folder / "bundle.zip") as archive:
+            archive.extractall(folder / "unpacked")
+        return folder / "unpacked"
+
+    @pytest.mark.slow
+    def test_documented_commands(self, copied: Path, cohort: Path, tmp_path: Path) -> None:
+        """In a copy of the bundle outside the checkout: train there, then evaluate and infer from another folder."""
+        # MONAI's own tracking on top of ours: still one run.
+        train = ["run", "--config_file", "['configs/train.yaml']", "--bundle_root", ".", "--dataset_dir", str(cohort)]
+        output = self.command(
+            *train, *self.small_words("train"), "--epochs", "2", "--tracking", "mlflow", folder=copied
+        )
+        assert "epoch 2/2" in output
+        assert (copied / "models" / "model.pt").is_file()
+        assert [run.info.status for run in self.runs(copied / "eval").values()] == ["FINISHED"]
+
+        files = str([str(copied / "configs" / f"{name}.yaml") for name in ("train", "evaluate")])
+        place = ["--bundle_root", str(copied), "--dataset_dir", str(cohort)]
+        self.command("run", "--config_file", files, *place, folder=tmp_path)
+        assert (copied / "eval" / "evaluation_test" / "summary.json").is_file()
+        assert len(self.runs(copied / "eval")) == 2
+        config = str(copied / "configs" / "inference.yaml")
+        inference = ["--output_dir", str(tmp_path / "masks"), "--pattern", self.image_pattern]
+        self.command("run", "--config_file", config, *place, *inference, folder=tmp_path)
+        assert len(list((tmp_path / "masks" / "patient_0001").glob(f"*{self.mask_ending}"))) == 2
+
+    @pytest.mark.slow
+    def test_two_processes_step_as_one(self, cohort: Path, tmp_path: Path) -> None:
+        """Two processes with a batch of two are one with a batch of four; the data list has four images in fold 0."""
+        overlay = tmp_path / "one_step.yaml"
+        overlay.write_text(yaml.safe_dump(self.one_step))
+        (alone := tmp_path / "alone").mkdir()
+        # The network as it begins: a step of no length.
+        start = self.train(cohort, tmp_path / "start", str(overlay), epochs=1, batch_size=4, **{"optimizer::lr": 0.0})
+        one = self.train(cohort, alone, str(overlay), epochs=1, batch_size=4)
+
+        files = str([*self.configs("train", "multi_gpu_train"), str(overlay)])
+        knobs = ["--bundle_root", str(self.folder), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path)]
+        knobs += [
+            *self.small_words("train"),
+            "--ckpt_dir",
+            str(tmp_path / "models"),
+            "--batch_size",
+            "2",
+            "--epochs",
+            "1",
+        ]
+        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
+        self.command("run", "--config_file", files, *knobs, folder=tmp_path, run=launcher)
+        two = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+
+        steps = [
+            torch.cat([(after["network"][key] - value).flatten() for key, value in start["network"].items()
+                       if value.is_floating_point()])
+            for after in (one, two)
+        ]  # fmt: skip
+        assert steps[0].abs().max() > 0
+        assert (steps[1] - steps[0]).norm() < self.processes_tolerance * steps[0].norm()
+
+        # Only the first process tracks and writes, and what it writes fits one process.
+        assert [run.info.status for run in self.runs(tmp_path).values()] == ["FINISHED"]
+        state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+        assert not any(key.startswith("module.") for key in state)
+        resumed = self.train(cohort, tmp_path, str(overlay), epochs=2, batch_size=4, resume=True)
+        assert resumed["epoch"] == 2

@@ -1,0 +1,79 @@
+"""A real sweep on Ray: killed without warning, run again, finished."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+
+SPEC = {
+    "name": "rows",
+    "overlays": ["whole_body"],
+    "settings": {
+        "epochs": 1, "batch_size": 4, "features": [4, 4, 8, 8, 8], "window_size": [96, 96], "windows_per_scan": 1,
+        "device": "cpu",
+    },
+    "models": [{"bundle": "spect_dual_pooling_segmentation", "rows": ["table2_row1_max", "table2_row2_average"]}],
+}  # fmt: skip
+
+
+def command(folder: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "bonemets.cli.main", "sweep", str(folder / "sweep.yaml"), "-o", str(folder / "out"),
+        "--workers", "1",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_killed_sweep_goes_on(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**SPEC, "dataset_dir": str(cohort)}))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    trials = tmp_path / "out" / "trials"
+    first = trials / "spect_dual_pooling-table2_row1_max-fold0-seed0" / "result.json"
+    second = trials / "spect_dual_pooling-table2_row2_average-fold0-seed0"
+    with subprocess.Popen(command(tmp_path), env=environment, stdout=subprocess.DEVNULL) as process:
+        give_up = time.monotonic() + 400
+        # Killed while the second training runs.
+        while not (second / "train.log").is_file():
+            assert process.poll() is None, "the sweep ended early"
+            assert time.monotonic() < give_up
+            time.sleep(0.2)
+        process.send_signal(signal.SIGKILL)
+    kept = first.read_bytes()
+    assert not (second / "result.json").is_file()
+    assert not (tmp_path / "out" / "index.html").exists()
+
+    done = subprocess.run(command(tmp_path), env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert "row1_max-fold0-seed0: done before" in done.stdout
+    assert first.read_bytes() == kept
+    assert (tmp_path / "out" / "index.html").is_file()
+    with (tmp_path / "out" / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == [
+        "spect_dual_pooling-table2_row1_max",
+        "spect_dual_pooling-table2_row2_average",
+    ]
+    summary = json.loads((second / "evaluation" / "summary.json").read_text())
+    assert summary["predictions"] == "probability"
+    assert float(rows[1]["dice_pooled"]) == pytest.approx(summary["metrics"]["dice_pooled"]["value"], rel=1e-5)
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/out/mlruns.db")
+    runs = client.search_runs([client.get_experiment_by_name("rows").experiment_id])
+    parents = [run for run in runs if run.info.run_name == "rows"]
+    assert len(parents) == 1
+    finished = {run.info.run_id: run for run in runs if run.info.status == "FINISHED"}
+    for row in ("row1_max", "row2_average"):
+        result = json.loads((trials / f"spect_dual_pooling-table2_{row}-fold0-seed0" / "result.json").read_text())
+        run = finished[result["mlflow_run_id"]]
+        assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
+        assert run.data.metrics["test.dice_pooled"] == pytest.approx(result["metrics"]["dice_pooled"])

@@ -1,0 +1,107 @@
+"""Recipes of benchmark cohorts: their hash tells one cohort from another."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bonemets.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = sorted((ROOT / "results" / "cohorts").glob("*.yaml"))
+TINY = """# a comment that stays
+name: tiny
+modality: nm
+patients: 2
+seed: 3
+folds: 1
+test_share: 0.5
+simulation_version: '1'
+datalist_sha256: null
+content_sha256: null
+"""
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("make_cohort", ROOT / "scripts" / "make_cohort.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """A data list of one training and one testing item."""
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(b"image", mtime=0))
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(b"label", mtime=0))
+    (tmp_path / "c.png").write_bytes(b"other")
+    item = {"image": "a.nii.gz", "label": "b.nii.gz", "patient": "p"}
+    document = {"training": [item | {"fold": 0}], "testing": [item | {"image": "c.png"}]}
+    (tmp_path / "datalist.json").write_text(json.dumps(document))
+    return tmp_path / "datalist.json"
+
+
+def test_the_content_hash_is_that_of_sorted_lines_of_unpacked_files(script, cohort):
+    contents = {"a.nii.gz": b"image", "b.nii.gz": b"label", "c.png": b"other", "datalist.json": cohort.read_bytes()}
+    lines = "".join(f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents))
+    assert script.content_hash(cohort) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_the_content_hash_sees_labels_and_not_how_they_are_packed(script, cohort):
+    before, label = script.content_hash(cohort), cohort.parent / "b.nii.gz"
+    label.write_bytes(gzip.compress(b"label", compresslevel=1, mtime=7))
+    assert script.content_hash(cohort) == before
+    label.write_bytes(gzip.compress(b"lavel"))
+    assert script.content_hash(cohort) != before
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_can_be_used(script, path):
+    recipe = script.read_recipe(path)
+    assert recipe["name"] == path.stem
+    assert recipe["patients"] * recipe["test_share"] >= 10
+    assert {recipe["datalist_sha256"] is None, recipe["content_sha256"] is None} in ({True}, {False})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": "three"}, "wrong kind: seed"),
+        ({"sed": 3}, "wrong kind: sed"),
+        ({"simulation_version": "0"}, "needs simulation_version 0"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(script, tmp_path, change, message):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(TINY) | change))
+    with pytest.raises(InputError, match=message) as error:
+        script.read_recipe(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_cohort_is_made_recorded_and_recognized(script, tmp_path, monkeypatch, capsys):
+    recipe, out = tmp_path / "tiny.yaml", tmp_path / "cohort"
+    recipe.write_text(TINY)
+
+    def run(*more: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["make_cohort.py", str(recipe), str(out), *more])
+        return script.main()
+
+    assert run("--record") == 0
+    recorded = yaml.safe_load(recipe.read_text())
+    assert recipe.read_text().startswith("# a comment that stays\n")
+    assert recorded["content_sha256"] == script.content_hash(out / "datalist.json")
+    assert run() == 0
+    assert "as recorded" in capsys.readouterr().out
+    script.record_hashes(recipe, {"content_sha256": "0" * 64})
+    assert run() == 1
+    assert "which is recorded" in capsys.readouterr().out
