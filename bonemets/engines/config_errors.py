@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow, run, run_workflow
 from monai.bundle.utils import merge_kv
+from monai.handlers import CheckpointLoader
 from monai.utils import ensure_tuple
 
 from bonemets.errors import InputError
@@ -127,8 +128,9 @@ def explain(error: BaseException, command: Command) -> str | None:
     id = str(items[0].f_locals["id"])
     last = _frames(chain[-1].__traceback__)
     if id.split("::")[0] in PHASES and last and last[-1].f_code.co_filename != "<string>":
-        # What went wrong while the bundle ran is no mistake in its configuration: the traceback is wanted.
-        return _missing(id, chain, items[0])
+        # What went wrong while the bundle ran is no mistake in its configuration: the traceback is wanted. Weights that
+        # are not there or belong to another network are a mistake in the command.
+        return _missing(id, chain, items[0]) or _weights(chain[-1], frames)
     return _missing(id, chain, items[0], command) or f"{id}{command.where(id)}: {_reason(chain)}"
 
 
@@ -141,6 +143,19 @@ def _missing(id: str, chain: list[BaseException], item: FrameType, command: Comm
             return f"{id}{command.where(id)} refers to '@{match[1]}', which is not defined{hint}"
         if match := re.search(r"Cannot locate class or function path: '(.+?)'", str(one)):
             return f"{id}{command.where(id)}: there is no class or function {match[1]!r}{_nearest_target(match[1])}"
+    return None
+
+
+def _weights(cause: BaseException, frames: list[FrameType]) -> str | None:
+    """The text for a weights file that MONAI's loader cannot load."""
+    loaders = [frame.f_locals["self"] for frame in frames if isinstance(frame.f_locals.get("self"), CheckpointLoader)]
+    if not loaders:
+        return None
+    path = loaders[0].load_path
+    if isinstance(cause, FileNotFoundError):
+        return f"{path}: there is no such weights file; train first, or name one with --ckpt_path"
+    if "loading state_dict" in str(cause):
+        return f"{path} does not fit the network of this configuration: give the overlays that it was trained with"
     return None
 
 

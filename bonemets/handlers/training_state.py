@@ -95,8 +95,10 @@ class TrainingState:
                 unwrapped(item).load_state_dict(checkpoint[name])
             epoch = int(checkpoint["epoch"])
         except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            # PyTorch lists every tensor that does not fit.
+            first = str(error).strip().partition("\n")[0].rstrip(":")
             raise InputError(
-                f"{self.path}: cannot resume from it ({error}); give resume=false or another output_dir"
+                f"{self.path}: cannot resume from it ({first}); give resume=false or another output_dir"
             ) from error
         scaler = getattr(engine, "scaler", None)
         if scaler is not None and checkpoint["scaler"]:

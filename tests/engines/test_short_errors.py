@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 DRIVER = """
 import inspect, json, os, runpy, sys
@@ -55,6 +56,11 @@ train:
 initialize: ['$torch.manual_seed(0)']
 run: ['$print(@network, @train::handlers)']
 """
+LOAD = """
+evaluator: {_target_: SupervisedEvaluator, device: cpu, val_data_loader: [], network: '@network'}
+loader: {_target_: CheckpointLoader, load_path: weights.pt, load_dict: {model: '@network'}}
+run: [$@loader(@evaluator)]
+"""
 INFERENCE = """
 imports: [$import bonemets.engines.short_errors, $from bonemets.engines.scans import find_scans]
 dataset_dir: nowhere
@@ -87,6 +93,8 @@ CASES = {
     "expression": Case("network: $torch.nn.Flat()", (), "network (in OVERLAY): '$torch.nn.Flat()': AttributeError: "),
     "run": Case("run: ['$json.load_s(1)']", (), "run::0 (in OVERLAY): '$json.load_s(1)': AttributeError"),
     "datalist": Case(DATA, (), "nowhere/datalist.json: cannot be read (No such file"),
+    "no weights": Case(LOAD, (), "weights.pt: there is no such weights file; train first, or name one"),
+    "other weights": Case(LOAD + "loader::load_path: other.pt", (), "other.pt does not fit the network of this"),
     "scans": Case("", (), "nowhere: there is no such folder; set", files=("inference",)),
     "knob of inference": Case("", ("--datset_dir", "."), "no knob --datset_dir; did you mean", files=("inference",)),
     # What MONAI stumbles over before it reads the bundle's imports.
@@ -115,6 +123,7 @@ def outcomes(tmp_path_factory) -> dict[str, tuple[int, str]]:
     for name, text in {"train": TRAIN, "inference": INFERENCE, "stop": "patience: 3"}.items():
         (folder / f"{name}.yaml").write_text(text)
     (folder / "metadata.json").write_text("{}")
+    torch.save(torch.nn.Linear(3, 4).state_dict(), folder / "other.pt")
     cases = {**CASES, **TRACEBACKS, "sound": SOUND}
     jobs = []
     for number, case in enumerate(cases.values()):
