@@ -1,6 +1,7 @@
 # make demo   set-up, then the whole path on simulated patients (about 4 minutes on 2 cores); opens nothing, needs no network after set-up
 # make test   set-up, then lint, types and every test (on 2 cores)
 # make label  set-up, then MONAI Label in an environment of its own beside it (a minute, 450 MB): bonemets label
+# make viewer the page on which scans are annotated, anew from its sources (needs Node 20; the built files are in the repository)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 LABEL_VENV ?= .venv-label
 LABEL_INSTALLED := $(LABEL_VENV)/.installed
 
-.PHONY: demo test label lint setup clean
+.PHONY: demo test label viewer lint setup clean
 
 demo: setup
 	$(BIN)/python scripts/demo.py
@@ -17,6 +18,9 @@ test: lint label
 	BONEMETS_LABEL_VENV=$(abspath $(LABEL_VENV)) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 label: setup $(LABEL_INSTALLED)
+
+viewer:
+	cd apps/monailabel/viewer-src && npm ci --silent && npm run --silent check && npm run --silent build
 
 lint: setup
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from bonemets.errors import InputError
@@ -47,6 +48,17 @@ async def history(image: str, user: User = ANYONE) -> list[dict[str, Any]]:
     keys = ("tag", "version", "action", "user", "time", "replaces", "base", "lesion_pixels")
     versions = [version for version in app_instance().datastore().history.versions() if version.image == image]
     return [{key: getattr(version, key) for key in keys} for version in versions]
+
+
+@router.get("/history/label")
+async def history_label(image: str, version: int, tag: str = "final", user: User = ANYONE) -> Response:
+    """The label's file as a version has it."""
+    kept = app_instance().datastore().history
+    wished = (image, tag, version)
+    found = [each for each in kept.versions() if (each.image, each.tag, each.version) == wished and each.file]
+    if not found:
+        raise HTTPException(404, f"there is no version {version} of label {tag!r} of {image!r}")
+    return Response(kept.content(found[0]), media_type="application/gzip")
 
 
 @router.post("/studies")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from label_server import BUNDLE, SHAPE, Server, StartServer, phantom
+from realm import running_realm
 
 from bonemets.data import planar_affine, write_datalist, write_nifti
 from bonemets.engines.bundles import find_bundle
@@ -97,3 +98,10 @@ def start_server(bundles: Path, label_python: Path, tmp_path_factory: pytest.Tem
     for server in servers:
         if server.process.poll() is None:
             server.stop()
+
+
+@pytest.fixture(scope="module")
+def realm() -> Iterator[str]:
+    """The address of a realm that signs users in."""
+    with running_realm() as address:
+        yield address

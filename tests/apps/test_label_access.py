@@ -2,64 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import rsa
 from label_server import BUNDLE, Server, StartServer, make_study
+from realm import token
 
 pytestmark = pytest.mark.slow
-
-KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-ROLES = {name: f"monailabel-{name}" for name in ("admin", "reviewer", "annotator", "user")}
-
-
-def token(
-    user: str = "anna", roles: tuple[str, ...] = ("user", "annotator"), key: Any = KEY, seconds: int = 600
-) -> str:
-    """A signed JSON web token (RFC 7519), as Keycloak gives one; not signed if `key` is None."""
-    claims: dict[str, Any] = {"preferred_username": user, "exp": int(time.time()) + seconds}
-    claims["realm_access"] = {"roles": [ROLES[role] for role in roles]}
-    parts = [encode(json.dumps(part).encode()) for part in ({"alg": "RS256" if key else "none"}, claims)]
-    content = ".".join(parts)
-    return f"{content}.{encode(key.sign(content.encode(), padding.PKCS1v15(), SHA256())) if key else ''}"
-
-
-def encode(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-class Realm(BaseHTTPRequestHandler):
-    """What MONAI Label asks a Keycloak realm for: its public key."""
-
-    def do_GET(self) -> None:  # noqa: N802
-        key = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        body = json.dumps({"public_key": base64.b64encode(key).decode()}).encode()
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: Any) -> None:
-        """Quiet."""
-
-
-@pytest.fixture(scope="module")
-def realm() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Realm)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/realms/monailabel"
-    server.shutdown()
 
 
 @pytest.fixture(scope="module")
