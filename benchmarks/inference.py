@@ -92,7 +92,7 @@ def merge(known: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any]
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on; no name of a host."""
-    from bonemets.reporting.ledger import describe_hardware
+    from bonemets.engines.provenance import describe_hardware
 
     packages = ("torch", "monai", "onnxruntime", "openvino")
     return {**describe_hardware(), **{name: version(name) for name in packages}}

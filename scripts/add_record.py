@@ -17,8 +17,9 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from bonemets.engines.provenance import describe_hardware
 from bonemets.errors import InputError
-from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, describe_hardware, summarize_runs, write_record
+from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, summarize_runs, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -165,6 +166,14 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
+
+
+def describe_hardware() -> dict[str, Any]:
+    """Processor, cores and, where PyTorch sees one, GPU of this machine; no name of a host."""
+    information = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.*)", information.read_text()) if information.exists() else []
+    hardware = {"processor": (models or [platform.processor() or platform.machine()])[0], "cores": os.cpu_count() or 1}
+    return hardware | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def git_commit() -> str | None:

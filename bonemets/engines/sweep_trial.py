@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -85,22 +84,9 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
 
 def machine() -> dict[str, Any]:
     """Processor, cores, GPU and versions: what a time depends on. No host name."""
-    import torch
+    from bonemets.engines.provenance import describe_hardware, git_commit, versions
 
-    from bonemets.engines.provenance import git_commit, versions
-
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        processor = names[0] if names else processor
-    return {
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "commit": git_commit(),
-        **versions(),
-    }
+    return {"gpu": None, **describe_hardware(), "commit": git_commit(), **versions()}
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -195,19 +194,6 @@ def summarize_runs(summaries: Sequence[Path], metrics: Sequence[str] | None = No
         "metrics": {name: _combine([found[name] for found in estimates]) for name in names},
         **({"weights_sha256": weights} if weights else {}),
     }
-
-
-def describe_hardware() -> dict[str, Any]:
-    """Processor, cores and, where PyTorch sees one, GPU of this machine."""
-    import os
-    import platform
-
-    import torch
-
-    information = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.*)", information.read_text()) if information.exists() else []
-    hardware = {"processor": (models or [platform.processor() or platform.machine()])[0], "cores": os.cpu_count() or 1}
-    return hardware | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

@@ -7,13 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 import bonemets
 from bonemets.data.files import write_bytes
-from bonemets.engines.sweep_spec import Sweep
 from bonemets.metrics.comparison import PairedTest
 from bonemets.metrics.evaluation import csv_bytes
 from bonemets.metrics.sweeps import (
@@ -29,6 +28,9 @@ from bonemets.reporting.display import data_uri
 from bonemets.reporting.evaluation_figures import BLUE, VERMILLION, new_figure
 from bonemets.reporting.figures import figure_png
 from bonemets.reporting.pages import render_page
+
+if TYPE_CHECKING:
+    from bonemets.engines.sweep_spec import Sweep
 
 # Metric, heading, and what it is: the columns of the page.
 COLUMNS = (

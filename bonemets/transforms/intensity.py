@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type
+from monai.utils import TransformBackends
 from numpy.typing import NDArray
 
 from bonemets.transforms.body import body_mask
+from bonemets.transforms.views import map_views
 
 
 class NormalizeCounts(Transform):
@@ -49,13 +50,7 @@ class NormalizeCounts(Transform):
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """Normalize (1, H, W), or (1, H, W, V) view by view; the result is float32. A view without counts stays 0."""
-        counts, *_ = convert_data_type(img, np.ndarray, dtype=np.float32)
-        if counts.ndim not in (3, 4) or counts.shape[0] != 1:
-            raise ValueError(f"img must be (1, H, W) or (1, H, W, V), got {tuple(counts.shape)}")
-        views = np.moveaxis(counts[0].reshape(*counts.shape[1:3], -1), 2, 0)
-        normalized = np.stack([self.normalize_view(view) for view in views], axis=-1).reshape(counts.shape)
-        result, *_ = convert_to_dst_type(normalized, img, dtype=np.float32)
-        return result
+        return map_views(img, self.normalize_view)
 
     def normalize_view(self, view: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalize one view, (H, W)."""
