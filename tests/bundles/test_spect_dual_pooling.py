@@ -12,7 +12,7 @@ class TestSpectDualPooling(BundleTester):
         "window_size": [96, 96],
         "windows_per_scan": 2,
     }
-    overlays = ("compact", "whole_body", "early_stopping")
+    overlays = ("compact", "whole_body", "augment", "early_stopping")
 
     def test_six_rows_of_table_2(self) -> None:
         rows = sorted(path.stem for path in (self.folder / "configs" / "ablations").glob("*.yaml"))

@@ -22,7 +22,7 @@ class TestSpectMSANet(BundleTester):
         "window_size": [96, 96],
         "windows_per_scan": 2,
     }
-    overlays = ("compact", "whole_body")
+    overlays = ("compact", "whole_body", "augment")
     # Both networks step; the network keeps its four outputs of training, batch normalization is as in evaluation.
     one_step = {
         **ONE_STEP,

@@ -16,7 +16,7 @@ class TestSpectMultiAttention(BundleTester):
         "crop_size": [96, 96],
         "crop_stride": [96, 96],
     }
-    overlays = ("compact", "early_stopping", "ema", "warm_restart", "gradient_accumulation")
+    overlays = ("compact", "whole_body", "augment", "early_stopping", "ema", "warm_restart", "gradient_accumulation")
     equal_rows = 1  # table 7, row 5 is table 8, row 2
 
     def test_rows_of_the_tables(self) -> None:
