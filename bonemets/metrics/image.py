@@ -130,7 +130,7 @@ def measure_image(
         area_predicted=(pixels.tp + pixels.fp) * pixel_area,
         ignored_pixels=int(np.count_nonzero(truth == IGNORE)),
         score=float(counted.max()),
-        froc=froc_counts(probability, truth) if is_probability else None,
+        froc=froc_counts(probability, truth, marking=threshold) if is_probability else None,
         calibration=calibration_counts(probability, truth) if is_probability else None,
         calibration_suspicious=calibration_counts(probability, truth, above=SUSPICION) if is_probability else None,
         rows=[{"image": name, "patient": patient, "view": view, **row} for row in rows + findings],

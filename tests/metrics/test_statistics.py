@@ -11,7 +11,7 @@ from bonemets.errors import InputError
 from bonemets.metrics.agreement import agreement, area_under_curve
 from bonemets.metrics.calibration import brier_score, calibration_counts, expected_calibration_error
 from bonemets.metrics.comparison import compare_paired, compare_patients, holm
-from bonemets.metrics.froc import froc_counts, sensitivity_at
+from bonemets.metrics.froc import confident_findings, froc_counts, sensitivity_at
 from bonemets.metrics.intervals import percentile_interval, resampling_weights
 from bonemets.metrics.lesions import overlap_lesions
 
@@ -78,6 +78,21 @@ def test_froc_by_hand():
     assert counts.false_positives.tolist() == [1, 1, 0]
     rates = sensitivity_at(counts.detected / 2, counts.false_positives, (0.5, 1.0))
     assert rates.tolist() == [0.5, 1.0]
+
+
+def test_a_finding_keeps_its_outline_at_every_confidence():
+    truth, probability = np.zeros((30, 30), dtype=np.uint8), np.zeros((30, 30))
+    truth[5:15, 5:15] = 1
+    probability[5:15, 5:15] = 0.6
+    probability[9, 9] = 0.99  # one sure pixel in a hundred: alone it would be below an IoU of 0.1
+    probability[20:25, 5:15] = 0.2  # a second hot spot, less sure
+    probability[26:28, 20:22] = 0.55  # a false one
+    findings, confidence = confident_findings(probability, [0.1, 0.3], 0.5)
+    assert confidence.tolist() == [0.99, 0.55, 0.2]
+    assert [int((findings == label).sum()) for label in (1, 2, 3)] == [100, 4, 50]
+    counts = froc_counts(probability, truth, thresholds=np.array([0.1, 0.5, 0.9]))
+    assert counts.detected.tolist() == [1, 1, 1]
+    assert counts.false_positives.tolist() == [2, 1, 0]
 
 
 def test_one_giant_component_finds_nothing_in_the_froc():
