@@ -1,6 +1,7 @@
 # make demo   set-up, then the whole path on simulated patients (about 4 minutes on 2 cores); opens nothing, needs no network after set-up
 # make test   set-up, then lint, types and every test (on 2 cores)
 # make label  set-up, then MONAI Label in an environment of its own beside it (a minute, 450 MB): bonemets label
+# make nnunet set-up, then nnU-Net v2 in an environment of its own beside it (a minute, 470 MB): benchmarks/nnunet.py
 # make viewer the page on which scans are annotated, anew from its sources (needs Node 20; the built files are in the repository)
 PYTHON ?= python3
 VENV := .venv
@@ -8,8 +9,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LABEL_VENV ?= .venv-label
 LABEL_INSTALLED := $(LABEL_VENV)/.installed
+NNUNET_VENV ?= .venv-nnunet
+NNUNET_INSTALLED := $(NNUNET_VENV)/.installed
 
-.PHONY: demo test label viewer lint setup clean
+.PHONY: demo test label nnunet viewer lint setup clean
 
 demo: setup
 	$(BIN)/python scripts/demo.py
@@ -18,6 +21,8 @@ test: lint label
 	BONEMETS_LABEL_VENV=$(abspath $(LABEL_VENV)) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 label: setup $(LABEL_INSTALLED)
+
+nnunet: setup $(NNUNET_INSTALLED)
 
 viewer:
 	cd apps/monailabel/viewer-src && npm ci --silent && npm run --silent check && npm run --silent build
@@ -39,6 +44,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 # On top of the core's environment, which it does not touch.
 $(LABEL_INSTALLED): $(INSTALLED) constraints-label.txt
 	$(BIN)/python -m bonemets.labeling.environment $(LABEL_VENV)
+	touch $@
+
+# Likewise; the .pth file shows it the core's packages.
+$(NNUNET_INSTALLED): $(INSTALLED) constraints-nnunet.txt
+	$(BIN)/python -m venv $(NNUNET_VENV)
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+	  > $$(echo $(NNUNET_VENV)/lib/python3*/site-packages)/_bonemets_core.pth
+	$(NNUNET_VENV)/bin/python -m pip install --quiet --no-deps --requirement constraints-nnunet.txt
 	touch $@
 
 clean:

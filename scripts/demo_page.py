@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -13,9 +14,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bonemets.data import VIEWS, datalist_hash, read_planar, write_bytes
+from bonemets.data import VIEWS, read_planar, write_bytes
 from bonemets.data.datalist import read_datalist
 from bonemets.data.planar import PlanarScan
+from bonemets.engines.bundles import find_bundle
 from bonemets.metrics import LesionCounts, lesion_components, match_lesions
 from bonemets.metrics.lesions import LESION
 from bonemets.reporting.display import data_uri
@@ -48,29 +50,32 @@ def collect(demo: Path) -> None:
 
 def write_page(demo: Path) -> None:
     """Write ``index.html`` from what the other steps left."""
-    model = json.loads((demo / "training" / "model.json").read_text("utf-8"))
+    trained = json.loads((demo / "training" / "model.json").read_text("utf-8"))
     steps = json.loads((demo / "logs" / "steps.json").read_text("utf-8"))
     patients = [_patient(demo, path) for path in sorted((demo / "held_out").glob("*.dcm"))]
     lesions = {name: sum((patient["lesions"][name] for patient in patients), LesionCounts()) for name in CRITERIA}
-    summary = json.loads((demo / "training" / "evaluation_test" / "summary.json").read_text("utf-8"))
-    datalist = demo / "cohort" / "datalist.json"
-    document, cohort = read_datalist(datalist), json.loads((demo / "cohort" / "cohort.json").read_text("utf-8"))
+    summary = json.loads((demo / "evaluation" / "summary.json").read_text("utf-8"))
+    document = read_datalist(demo / "cohort" / "datalist.json")
+    cohort = json.loads((demo / "cohort" / "cohort.json").read_text("utf-8"))
     training = {item["patient"]: item["fold"] for item in document["training"]}
+    real = _real(demo)
     page = render_page(
         "demo.html",
         patients=patients,
         lesions=lesions,
         summary=summary,
+        metrics=summary["metrics"],
         curves=data_uri(figure_png(training_figure(_curves(demo), step_name="epoch"))),
-        real=_real(demo),
-        model=model,
+        shipped_curves=_shipped_curves(find_bundle() / "models" / "training.csv"),
+        real=real,
+        shipped=_shipped(real["result"]["model"]),
+        trained=trained,
         facts={
             "patients": cohort["patients"],
             "with_lesions": sum(any(study["lesion_pixels"].values()) for study in cohort["studies"]),
-            "trained_on": sum(fold != model["settings"]["fold"] for fold in training.values()),
-            "validated_on": sum(fold == model["settings"]["fold"] for fold in training.values()),
+            "trained_on": sum(fold != trained["settings"]["fold"] for fold in training.values()),
+            "validated_on": sum(fold == trained["settings"]["fold"] for fold in training.values()),
             "seed": cohort["seed"],
-            "split": datalist_hash(datalist),
             "train_seconds": steps["train"].get("seconds", 0.0),
             "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
         },
@@ -155,15 +160,47 @@ def _curves(demo: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
     }
 
 
+def _shipped(model: dict[str, Any]) -> dict[str, Any]:
+    """What the page says of the weights that segmented: the record beside them, in the page's words."""
+    record = model["provenance"]
+    training = record.get("training", {})
+    return {
+        "sha256": model["weights_sha256"],
+        "bundle": model["bundle"],
+        "simulated": model["simulated_patients_only"],
+        "data": (record.get("datalist") or {}).get("cohort") or model["training_data"] or "data that are not recorded",
+        "epochs": training.get("epochs"),
+        "hours": training.get("hours"),
+        "parameters": training.get("parameters"),
+    }
+
+
+def _shipped_curves(log: Path) -> str | None:
+    """The curves of the shipped weights' own training, from the log beside them; None where there is none."""
+    if not log.is_file():
+        return None
+    with log.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    panels = {
+        panel: {
+            label: [(float(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
+            for name, label in curves.items()
+        }
+        for panel, curves in PANELS.items()
+    }
+    return data_uri(figure_png(training_figure(panels, step_name="epoch")))
+
+
 def _files(demo: Path) -> list[tuple[str, str]]:
     """Path and meaning of what the demo made."""
     files = [
         ("cohort/cohort.json", "every parameter that was drawn for every simulated patient"),
         ("cohort/datalist.json", "the MONAI data list: images, labels, folds and test part, by patient"),
-        ("training/model.pt", "the weights (a plain state dict)"),
-        ("training/model.json", "what the weights are: network, settings, data list, versions, commit"),
-        ("training/evaluation_test/summary.json", "pixel metrics of the held-out images"),
-        ("training/evaluation_test/per_image.csv", "the same, image by image"),
+        ("evaluation/index.html", "every metric of the held-out patients, with intervals and figures"),
+        ("evaluation/summary.json", "the same numbers, for programs"),
+        ("evaluation/lesions.csv", "lesion by lesion: found or not, size, bone"),
+        ("training/model.pt", "the weights of the short training (a plain state dict)"),
+        ("training/model.json", "what they are: network, settings, data list, versions, commit"),
         ("training/mlruns.db", "MLflow's store: parameters, metrics per epoch, overlay pictures"),
         ("logs/train.log", "what training printed"),
     ]

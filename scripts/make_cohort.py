@@ -55,8 +55,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: missing, unknown or of the wrong kind: {', '.join(dict.fromkeys(wrong))}")
     from bonemets.simulation import SIMULATION_VERSION
     from bonemets.simulation.ct_slices import CT_VERSION
+    from bonemets.simulation.dermoscopy import DERMOSCOPY_VERSION
 
-    for key, here in (("simulation_version", SIMULATION_VERSION), ("ct_version", CT_VERSION)):
+    simulator = DERMOSCOPY_VERSION if recipe["modality"] == "skin" else SIMULATION_VERSION
+    for key, here in (("simulation_version", simulator), ("ct_version", CT_VERSION)):
         if recipe.get(key, here) != here:
             raise InputError(f"{path}: needs {key} {recipe[key]}, this simulator is {here}; install that version")
     return recipe
@@ -84,15 +86,18 @@ def content_hash(datalist: Path) -> str:
 def make(recipe: dict[str, Any], folder: Path, workers: int = 1) -> dict[str, str]:
     """Simulate what the recipe says, or what is left of it, and hash the result."""
     from bonemets.simulation.cohort import simulate_cohort
+    from bonemets.simulation.picture_cohort import simulate_picture_cohort
 
     def progress(done: int, total: int) -> None:
         if done % max(1, total // 10) == 0:
             print(f"{done} of {total} patients", file=sys.stderr)
 
-    simulate_cohort(
-        folder, recipe["patients"], recipe["seed"], modality=recipe["modality"], workers=workers,
-        folds=recipe["folds"], test_share=recipe["test_share"], progress=progress,
-    )  # fmt: skip
+    shares = {"folds": recipe["folds"], "test_share": recipe["test_share"]}
+    options = {"workers": workers, "progress": progress, **shares}
+    if recipe["modality"] == "skin":
+        simulate_picture_cohort(folder, recipe["patients"], recipe["seed"], **options)
+    else:
+        simulate_cohort(folder, recipe["patients"], recipe["seed"], modality=recipe["modality"], **options)
     datalist = datalist_of(recipe, folder)
     return {"datalist_sha256": datalist_hash(datalist), "content_sha256": content_hash(datalist)}
 

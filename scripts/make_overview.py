@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("demo", type=Path, help="the folder that make demo made")
     parser.add_argument("picture", type=Path, help="PNG to write")
-    parser.add_argument("--patient", default="patient_0002", help="one of the held-out patients")
+    parser.add_argument("--patient", default="patient_0009", help="one of the held-out patients")
     arguments = parser.parse_args()
     write_bytes(arguments.picture, figure_png(draw(arguments.demo, arguments.patient)))
 

@@ -1,4 +1,6 @@
-"""Write every table of results from results/: model cards, eval_metrics, the README's table, and the page of all rows.
+"""Write every table of results from results/: model cards, eval_metrics, the README's table, and the reference pages.
+
+The cards' sections about the shipped weights come from the bundles' ``models/model.json``.
 
 Run without arguments to write, with ``--check`` to fail if a file differs from what the records say. In a file that is
 written by hand the tables are between markers::
@@ -19,11 +21,14 @@ from typing import Any
 import yaml
 from results_page import page
 from results_tables import Ledger, is_scored, overview, performance, speed
+from sweeps_page import sweeps_page
+from weights_tables import weights
 
 from bonemets.data.files import write_bytes
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import read_records
 from bonemets.reporting.published import Published, read_all_published
+from bonemets.reporting.sweep_summary import read_summaries
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -86,12 +91,18 @@ def generated_files(root: Path) -> dict[Path, str]:
         ) from error
     path = root / "results" / "benchmark_inference.yaml"
     benchmark = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
-    files = {root / "docs" / "reference" / "published-and-measured.md": page(papers, ledger)}
+    reference = root / "docs" / "reference"
+    files = {
+        reference / "published-and-measured.md": page(papers, ledger),
+        reference / "measured-sweeps.md": sweeps_page(read_summaries(root / "results" / "sweeps")),
+    }
     for bundle, published in papers.items():
         folder = root / "bundles" / bundle
         card, metadata = folder / "docs" / "README.md", folder / "configs" / "metadata.json"
         text = replace_block(_read(card), "performance", performance(published, ledger), card)
-        files[card] = replace_block(text, "speed", speed(bundle, benchmark), card)
+        text = replace_block(text, "speed", speed(bundle, benchmark), card)
+        shipped = weights(folder)
+        files[card] = text if shipped is None else replace_block(text, "weights", shipped, card)
         files[metadata] = set_eval_metrics(_read(metadata), eval_metrics(published, ledger), metadata)
     readme = root / "README.md"
     files[readme] = replace_block(_read(readme), "results", overview(papers, ledger), readme)

@@ -24,11 +24,7 @@ recomputed from the printed ones, **bold** where a printed number is off by more
 printed name means: [metrics](metrics.md). Parameters, published against ours:
 [networks](networks/README.md). How the records are kept: [results](results.md)."""
 TRAIN = 'python -m monai.bundle run --config_file "[{files}]" --bundle_root . --dataset_dir COHORT{more}'
-NNUNET = """\
-bonemets datalist COHORT/datalist.json --export-nnunet "$nnUNet_raw" --dataset-id 1
-nnUNetv2_plan_and_preprocess -d 1 -c 2d --verify_dataset_integrity
-cp "$nnUNet_raw"/Dataset001_*/splits_final.json "$nnUNet_preprocessed"/Dataset001_*/
-nnUNetv2_train 1 2d 0    # and folds 1 to 4; nnUNetv2_predict, then bonemets evaluate"""
+NNUNET = ".venv-nnunet/bin/python benchmarks/nnunet.py COHORT/datalist.json -o runs/nnunet --record results/measured"
 
 
 def page(papers: dict[str, Published], ledger: Ledger) -> str:

@@ -25,6 +25,7 @@ from export_parity import RUNTIMES, export_differences, whole_image
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
 from bonemets.engines.bundles import file_sha256
+from bonemets.engines.weights import MAXIMUM_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
@@ -141,9 +142,17 @@ def check_weights(bundle: Path) -> str:
     record = weights.with_suffix(".json")
     if not record.is_file():
         raise BundleError("models/model.pt has no model.json beside it")
-    if json.loads(record.read_text(encoding="utf-8"))["sha256"] != file_sha256(weights):
+    told = json.loads(record.read_text(encoding="utf-8"))
+    if told["sha256"] != file_sha256(weights):
         raise BundleError("models/model.json describes other weights than models/model.pt")
-    return f"{weights.stat().st_size / 1e6:.1f} MB, as recorded"
+    megabytes = weights.stat().st_size / 1e6
+    if "training" not in told:
+        return f"{megabytes:.1f} MB, as recorded; trained here, not shipped"
+    if weights.stat().st_size > MAXIMUM_BYTES:
+        raise BundleError(f"models/model.pt has {megabytes:.1f} MB, more than {MAXIMUM_BYTES / 1e6:.0f}")
+    if not (weights.parent / told["training"]["log"]).is_file():
+        raise BundleError(f"models/model.pt has no {told['training']['log']} beside it")
+    return f"{megabytes:.1f} MB, as recorded"
 
 
 CHECKS: dict[str, Callable[[Path], str]] = {

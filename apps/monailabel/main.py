@@ -1,12 +1,12 @@
-"""The MONAI Label app for planar bone scans: ``bonemets label`` serves it.
+"""The MONAI Label app for bone scans, CT and color pictures: ``bonemets label`` serves it.
 
 MONAI Label looks in this file for a subclass of its ``MONAILabelApp``. What it does is in the package: models and
-training in `bonemets.labeling.bundle_tasks`, the next scan in `bonemets.labeling.strategies`, labels and their
+training in `bonemets.labeling.bundle_tasks`, the next item in `bonemets.labeling.strategies`, labels and their
 versions in `bonemets.labeling.datastore`.
 """
 
 from __future__ import annotations
 
-from bonemets.labeling.app import BoneScanApp
+from bonemets.labeling.app import BonemetsApp
 
-__all__ = ["BoneScanApp"]
+__all__ = ["BonemetsApp"]

@@ -30,7 +30,7 @@ def datalist(
         str | None,
         typer.Option(
             "--format",
-            help="bm-seg, isic2018, cxr-lung, nm-itksnap, labelme, bs80k, monailabel, nnunet or pairs;"
+            help="bm-seg, isic2018, cxr-lung, nm-itksnap, labelme, bs80k, monailabel(-ct, -picture), nnunet or pairs;"
             " docs/reference/data-formats.md has each layout.",
         ),
     ] = None,

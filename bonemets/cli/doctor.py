@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bonemets.engines.bundles import BUNDLES_VARIABLE, list_bundles
+from bonemets.engines.bundles import BUNDLES_VARIABLE, DEFAULT_BUNDLE, file_sha256, list_bundles, read_provenance
+from bonemets.engines.weights import describe_weights
 from bonemets.errors import InputError
 from bonemets.labeling import environment
 
@@ -106,10 +107,20 @@ def check_bundles() -> list[Check]:
 
 def _check_weights(name: str, folder: Path) -> Check:
     weights = folder / "models" / "model.pt"
-    if weights.is_file():
-        return Check(f"bundle {name}, with weights")
-    remedy = f"train it as {folder / 'docs' / 'README.md'} says, or make demo, which trains a small model in demo/"
-    return Check(f"bundle {name}", "no weights", remedy)
+    if not weights.is_file():
+        remedy = f"train it as {folder / 'docs' / 'README.md'} says"
+        return Check(f"bundle {name}", "no weights", remedy, optional=name != DEFAULT_BUNDLE)
+    try:
+        record = read_provenance(weights)
+    except InputError as error:
+        return Check(f"bundle {name}", str(error), f"git checkout {folder / 'models'}")
+    if record.get("sha256", file_sha256(weights)) != file_sha256(weights):
+        return Check(
+            f"bundle {name}",
+            "model.json describes other weights than models/model.pt",
+            f"git checkout {folder / 'models'}, or put the .json file beside the weights that training wrote with them",
+        )
+    return Check(f"bundle {name}, weights {describe_weights(weights)}")
 
 
 def _belongs(requirement: Requirement, extra: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -55,22 +54,13 @@ def evaluate(
     number. Pixels with label 2 count neither for nor against.
     """
     from bonemets.cli.segment import check_writable
-    from bonemets.data.datalist import datalist_hash, load_datalist, read_datalist
+    from bonemets.data.datalist import describe_part, load_datalist
     from bonemets.metrics.predictions import find_predictions
 
     check_writable(output)
     items = load_datalist(datalist, fold=fold, section=section.value)
-    document = read_datalist(datalist)
     cases = find_predictions(predictions, items, datalist.resolve().parent)
-    data = {
-        "name": document.get("name") or datalist.name,
-        "description": document.get("description", ""),
-        "datalist_sha256": datalist_hash(datalist),
-        "section": section.value,
-        "fold": fold if section is Section.validation else None,
-        # The simulator leaves cohort.json beside the list; any other list may say so itself.
-        "simulated": bool(document.get("simulated", (datalist.parent / "cohort.json").is_file())),
-    }
+    data = describe_part(datalist, section.value, fold)
     from bonemets.metrics.evaluation import evaluate_cases, summary
     from bonemets.reporting.evaluation_page import write_evaluation
 
@@ -78,7 +68,6 @@ def evaluate(
         evaluation = evaluate_cases(
             cases, threshold=threshold, tolerance=tolerance, resamples=bootstrap, seed=seed, progress=progress
         )
-    data["created"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     write_evaluation(output, evaluation, summary(evaluation, data))
     for key in ("dice_per_image_bearing", "sensitivity_iou10", "false_positives_per_scan_iou10", "patient_auc"):
         found = evaluation[key]

@@ -12,6 +12,7 @@ import typer
 
 from bonemets import __version__
 from bonemets.engines.bundles import bundle_folders, bundle_metadata, file_sha256, list_bundles, read_provenance
+from bonemets.engines.weights import describe_weights, trained_on_simulated
 
 PACKAGES = (
     "torch", "monai", "pytorch-ignite", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "itk-io", "mlflow",
@@ -34,9 +35,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     for bundle in facts["bundles"]:
         typer.echo(f"  {bundle['name']} {bundle['version'] or ''}  {bundle['folder']}")
         weights = bundle["weights"]
-        typer.echo(
-            f"    weights: {weights['file']}, sha256 {weights['sha256'][:16]}..." if weights else "    no weights"
-        )
+        typer.echo(f"    weights: {describe_weights(Path(weights['file']))}" if weights else "    no weights")
 
 
 def collect() -> dict[str, Any]:
@@ -61,11 +60,11 @@ def installed(package: str) -> str | None:
 
 def _bundle(name: str, folder: Path) -> dict[str, Any]:
     metadata, weights = bundle_metadata(folder), folder / "models" / "model.pt"
-    found = (
-        {"file": str(weights), "sha256": file_sha256(weights), **read_provenance(weights)}
-        if weights.is_file()
-        else None
-    )
+    found = None
+    if weights.is_file():
+        record = read_provenance(weights)
+        found = {"file": str(weights), **record, "sha256": file_sha256(weights)}
+        found["simulated_patients_only"] = trained_on_simulated(record)
     return {
         "name": name,
         "folder": str(folder),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,20 @@ from bonemets.engines.bundles import DEFAULT_BUNDLE, find_bundle, find_weights
 from bonemets.errors import InputError
 
 
+class Modality(str, Enum):
+    """What can be labeled."""
+
+    nm = "nm"
+    ct = "ct"
+    picture = "picture"
+
+
 def label(
     studies: Annotated[
         str,
         typer.Option(
             metavar="DIR|DICOMWEB_URL",
-            help="Folder of NM DICOM, NIfTI or PNG, or a DICOMweb address.",
+            help="Folder of DICOM (NM, CT), NIfTI, JPEG or PNG, or a DICOMweb address.",
             show_default=False,
         ),
     ],
@@ -30,10 +39,14 @@ def label(
         Path | None, typer.Option(metavar="FILE", help="Weights to begin with, if the project has none of the bundle.")
     ] = None,
     bundle: Annotated[str, typer.Option(metavar="NAME", help="Bundle that --weights is for.")] = DEFAULT_BUNDLE,
+    modality: Annotated[
+        Modality | None,
+        typer.Option(help="What the files are that are not DICOM; by default they are looked at.", show_default=False),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines too.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve scans to annotators: proposals, corrections, training.
+    """Serve bone scans, CT and color pictures to annotators: proposals, corrections, training.
 
     Runs MONAI Label in its own environment (make label). The studies are never changed.
     Research use only, not for diagnosis.
@@ -51,11 +64,15 @@ def label(
         options = ["--studies", studies, "--bundle", bundle, "--host", host, "--port", str(port)]
         options += ["--work", str(work)] if work else []
         options += ["--weights", str(weights)] if weights else []
+        options += ["--modality", modality.value] if modality else []
         sys.stdout.flush()
         os.execv(python, [python, "-m", "bonemets.cli.main", "label", *options])
 
     from bonemets.labeling.launch import default_work, serve
+    from bonemets.labeling.modalities import CT, NM, PICTURE
     from bonemets.labeling.workspace import Workspace
 
     place = studies if address else str(Path(studies).resolve())
-    serve(place, Workspace(work or default_work(place)), host, port, {bundle: weights} if weights else {})
+    project, first = Workspace(work or default_work(place)), {bundle: weights} if weights else {}
+    files_are = {Modality.nm: NM, Modality.ct: CT, Modality.picture: PICTURE, None: None}[modality]
+    serve(place, project, host, port, first, files_are)

@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from bonemets import __version__
+from bonemets.cli.compare import compare
 from bonemets.cli.datalist import datalist
 from bonemets.cli.doctor import doctor
 from bonemets.cli.evaluate import evaluate
 from bonemets.cli.info import info
 from bonemets.cli.label import label
+from bonemets.cli.labels import labels
 from bonemets.cli.segment import segment
 from bonemets.cli.simulate import simulate
 from bonemets.cli.sweep import sweep
@@ -52,8 +54,9 @@ def bonemets(
         typer.echo(context.get_help())
 
 
-for command in (simulate, datalist, segment, evaluate, sweep, label, info, doctor):
+for command in (simulate, datalist, segment, evaluate, sweep, compare, label, info, doctor):
     app.command()(command)
+app.add_typer(labels, name="labels")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bonemets.engines.bundles import DEFAULT_BUNDLE, bundle_metadata, find_bundle, find_weights
+from bonemets.engines.weights import describe_weights
 from bonemets.errors import InputError
+
+if TYPE_CHECKING:
+    from bonemets.data import PlanarScan
+
+PICTURE_BUNDLE = "skin_sc_unext_segmentation"
+# Channels of a gray picture that was saved as JPEG in color differ by less.
+LEAST_COLOR, LEAST_COLORED_SHARE = 16, 0.05
 
 
 def segment(
@@ -25,8 +33,13 @@ def segment(
         typer.Option("--output", "-o", metavar="OUT", help="Folder for the results; one sub-folder per study."),
     ],
     bundle: Annotated[
-        str, typer.Option(metavar="NAME_OR_DIR", help="Bundle to use: its name or folder.")
-    ] = DEFAULT_BUNDLE,
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_DIR",
+            help=f"Bundle: its name or folder. Default: {DEFAULT_BUNDLE}; {PICTURE_BUNDLE} for pictures in color.",
+            show_default=False,
+        ),
+    ] = None,
     weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights; the bundle's own by default.")] = None,
     device: Annotated[
         str, typer.Option(metavar="D", help="cpu, cuda, cuda:1 or auto (a GPU if there is one).")
@@ -35,22 +48,27 @@ def segment(
         float | None, typer.Option(min=0.0, max=1.0, help="Lesion probability to mark; the bundle's own by default.")
     ] = None,
 ) -> None:
-    """Outline lesion candidates in bone scans.
+    """Outline lesion candidates in bone scans, and lesions in pictures of skin.
 
     Writes per study: mask.nii.gz, seg.dcm (DICOM SEG, for DICOM input), overlay.png, report.html and result.json.
     Research use only, not for diagnosis.
     """
-    bundle_dir = find_bundle(bundle)
+    bundle_dir = find_bundle(bundle or DEFAULT_BUNDLE)
     refuse_ct(bundle_dir)
-    weights_file = find_weights(bundle_dir, weights)
+    if bundle is not None:
+        find_weights(bundle_dir, weights)
     check_writable(output)
 
     from bonemets.data import read_study
 
     scans = read_study(source)
+    if bundle is None and all(is_in_color(scan) for scan in scans):
+        bundle_dir = find_bundle(PICTURE_BUNDLE)
+        typer.echo(f"In color, so no bone scan: using {PICTURE_BUNDLE} (--bundle {DEFAULT_BUNDLE} takes it as gray)")
+    weights_file = find_weights(bundle_dir, weights)
 
     # Only now, since torch and MONAI take seconds to load.
-    typer.echo(f"Loading {bundle_dir.name} ...")
+    typer.echo(f"Loading {bundle_dir.name}: {describe_weights(weights_file)} ...")
     from bonemets.engines.predictor import BundlePredictor
     from bonemets.reporting.results import study_folder, write_study
 
@@ -75,6 +93,22 @@ def summary(result: dict) -> str:
     return f"{len(views)} {'finding' if len(views) == 1 else 'findings'} ({counts})"
 
 
+def is_in_color(scan: PlanarScan) -> bool:
+    """Whether a scan was read from a picture that has colors in a notable share of its pixels."""
+    if scan.format != "image":
+        return False
+    import numpy as np
+
+    from bonemets.data.pictures import read_picture
+
+    try:
+        colors = read_picture(scan.path)
+    except InputError:
+        # More than 8 bits a pixel, or out of an archive: a picture of a scan.
+        return False
+    return float((np.ptp(colors, axis=-1) >= LEAST_COLOR).mean()) >= LEAST_COLORED_SHARE
+
+
 def refuse_ct(bundle_dir: Path) -> None:
     """Refuse a bundle for CT: scans are read here as planar ones, and a CT slice would come in other axes.
 
@@ -84,8 +118,9 @@ def refuse_ct(bundle_dir: Path) -> None:
     image = bundle_metadata(bundle_dir).get("network_data_format", {}).get("inputs", {}).get("image", {})
     if image.get("modality") == "CT":
         raise InputError(
-            f"{bundle_dir.name} is for CT, which this command does not read; run {bundle_dir}/configs/inference.yaml "
-            "with python -m monai.bundle run, as docs/README.md there says"
+            f"{bundle_dir.name} is for CT, which this command does not read; run: python -m monai.bundle run "
+            f"--config_file {bundle_dir}/configs/inference.yaml --bundle_root {bundle_dir} --dataset_dir FOLDER "
+            "--output_dir MASKS"
         )
 
 

@@ -1,4 +1,4 @@
-"""``bonemets simulate``: a cohort of simulated bone scans."""
+"""``bonemets simulate``: a cohort of simulated bone scans, CT slices or dermoscopic pictures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Modality(str, Enum):
     nm = "nm"
     ct = "ct"
     both = "both"
+    skin = "skin"
 
 
 def simulate(
@@ -25,7 +26,10 @@ def simulate(
     patients: Annotated[int, typer.Option("--patients", "-n", min=1, help="Number of patients.")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same bytes.")] = 0,
     modality: Annotated[
-        Modality, typer.Option(help="nm: whole-body bone scans. ct: axial CT slices of the same patients.")
+        Modality,
+        typer.Option(
+            help="nm: whole-body bone scans. ct: axial CT slices of the same patients. skin: dermoscopic pictures."
+        ),
     ] = Modality.nm,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     folds: Annotated[int, typer.Option(min=1, help="Number of cross-validation folds.")] = 5,
@@ -34,13 +38,16 @@ def simulate(
     """Simulate a cohort of bone scans or CT slices: DICOM, NIfTI images and masks, cohort.json and datalist.json.
 
     CT slices have a data list of their own, datalist_ct.json, with the same folds. They take about 10 s and 20 MB a
-    patient.
+    patient. Dermoscopic pictures (skin) are JPEG with PNG masks, one a patient.
 
     Stop it with Ctrl-C and run it again with the same options: it goes on where it stopped. With more --patients and
     the same --seed it extends the cohort. The first run prepares the skeleton, once, for up to a minute.
     """
     from bonemets.errors import InputError
 
+    if modality is Modality.skin:
+        _simulate_pictures(out, patients, seed, workers, folds, test_share)
+        return
     try:
         from bonemets.simulation import load_skeleton
         from bonemets.simulation.cohort import finished_patients, simulate_cohort
@@ -62,13 +69,31 @@ def simulate(
     except ModuleNotFoundError as error:
         raise InputError(f"the simulator needs {error.name}; install it with: pip install 'bonemets[sim]'") from error
     except KeyboardInterrupt:
-        typer.echo(f"bonemets: stopped; run the same command again to go on where it stopped ({out})", err=True)
-        raise typer.Exit(130) from None
+        raise _stopped(out) from None
     positive = sum(any(study["lesion_pixels"].values()) for study in cohort["studies"])
     lists = {Modality.nm: "datalist.json", Modality.ct: "datalist_ct.json"}.get(
         modality, "datalist.json, datalist_ct.json"
     )
     typer.echo(f"{patients} simulated patients, {positive} with lesions visible in the scan: {out / lists}")
+
+
+def _simulate_pictures(out: Path, patients: int, seed: int, workers: int, folds: int, test_share: float) -> None:
+    from bonemets.simulation.picture_cohort import simulate_picture_cohort
+
+    try:
+        with _progress("Pictures") as report:
+            simulate_picture_cohort(
+                out, patients, seed, workers=workers, folds=folds, test_share=test_share,
+                progress=lambda done, total: report(f"{done} of {total}", done / total),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        raise _stopped(out) from None
+    typer.echo(f"{patients} simulated dermoscopic pictures: {out / 'datalist.json'}")
+
+
+def _stopped(out: Path) -> typer.Exit:
+    typer.echo(f"bonemets: stopped; run the same command again to go on where it stopped ({out})", err=True)
+    return typer.Exit(130)
 
 
 @contextmanager

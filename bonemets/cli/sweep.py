@@ -16,6 +16,12 @@ def sweep(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for the trials, tables and page.")
     ],
+    dataset_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="The images' folder, in place of SPEC's dataset_dir.", show_default=False
+        ),
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(metavar="RAY", help="A running Ray cluster (auto, HOST:PORT); this machine by default."),
@@ -42,7 +48,7 @@ def sweep(
     from bonemets.engines.sweep_spec import read_sweep
 
     check_writable(output)
-    found = read_sweep(spec)
+    found = read_sweep(spec, dataset_dir)
     if dry_run:
         from bonemets.engines.sweep_trial import finished_result
 

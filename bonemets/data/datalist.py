@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +74,16 @@ def read_datalist(path: Path | str) -> dict[str, Any]:
     return document
 
 
+def is_simulated(datalist: Path, document: Mapping[str, Any]) -> bool:
+    """Whether a data list is of simulated patients, who have no name to protect: it says so, or the simulator made it.
+
+    Args:
+        datalist: its file.
+        document: what `read_datalist` returned.
+    """
+    return bool(document.get("simulated", (datalist.parent / "cohort.json").is_file()))
+
+
 def write_datalist(path: Path | str, document: Mapping[str, Any]) -> None:
     """Write a data list, whole or not at all, the same bytes for the same content."""
     write_bytes(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
@@ -84,6 +95,26 @@ def datalist_hash(path: Path | str) -> str:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a datalist.json") from error
+
+
+def describe_part(path: Path | str, section: str, fold: int | None) -> dict[str, Any]:
+    """What a number was measured on and when, as summaries of evaluations say it.
+
+    Args:
+        path: the data list.
+        section: ``"validation"`` or ``"test"``.
+        fold: the fold, which only validation has.
+    """
+    path, document = Path(path), read_datalist(path)
+    return {
+        "name": document.get("name") or path.name,
+        "description": document.get("description", ""),
+        "datalist_sha256": datalist_hash(path),
+        "section": section,
+        "fold": fold if section == "validation" else None,
+        "simulated": is_simulated(path, document),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 def _absolute(item: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -178,8 +178,10 @@ def _check_kind(dataset: Dataset, path: Path | str) -> None:
     modality = str(dataset.get("Modality", "") or "")
     if modality != "NM" and dataset.get("SOPClassUID") != NM_STORAGE:
         kind = f"of modality {modality}" if modality.isalnum() else "of no stated modality"
+        # The one other kind that the project has a network for.
+        ct = "; for CT see docs/README.md of ct_mfp_deeplabv3plus_segmentation" if modality == "CT" else ""
         raise UnsuitableError(
-            f"{path}: is a DICOM object {kind}; give a planar nuclear-medicine bone scan (modality NM)"
+            f"{path}: is a DICOM object {kind}; give a planar nuclear-medicine bone scan (modality NM){ct}"
         )
     image_type = [str(value).upper() for value in _values(dataset.get("ImageType"))]
     if any(value.startswith(_NOT_PLANAR) for value in image_type):

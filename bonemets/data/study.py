@@ -97,7 +97,7 @@ def _read_folder(folder: Path, shown_as: Path, report: Callable[[InputError], No
     for file in files:
         if file.name.lower().endswith(_OTHER_SUFFIXES):
             others.append(file)
-        elif file.name.upper() != "DICOMDIR" and _looks_like_dicom(file):
+        elif file.name.upper() != "DICOMDIR" and looks_like_dicom(file):
             dicom.append(file)
     scans, problem = _read_files(dicom, report)
     if not scans:
@@ -129,7 +129,8 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def _looks_like_dicom(path: Path) -> bool:
+def looks_like_dicom(path: Path) -> bool:
+    """Whether the name or the first bytes say that a file is DICOM."""
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
     with path.open("rb") as file:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydicom import Dataset, dcmread, dcmwrite
@@ -16,6 +16,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import NuclearMedicineImageStorage, SecondaryCaptureImageStorage, generate_uid
 
 import bonemets
+from bonemets.anatomy.regions import bone_named
 from bonemets.data.files import write_bytes
 from bonemets.data.geometry import planar_affine
 from bonemets.data.nuclear import select_frames
@@ -23,7 +24,12 @@ from bonemets.data.planar import PlanarScan, SourceFrame
 from bonemets.dicom.identifiers import make_uid
 from bonemets.errors import InputError
 
+if TYPE_CHECKING:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
+
 RESEARCH_USE_ONLY = "Research use only"
+SIMULATED_ONLY = "Research use only; network trained on simulated patients only"  # at most 64 characters
 # Distance in mm between the planes of the two views, so that no two frames have the same position: a body's thickness.
 VIEW_DISTANCE = 250.0
 
@@ -38,8 +44,10 @@ def write_seg(
     algorithm_type: Literal["AUTOMATIC", "SEMIAUTOMATIC"] = "AUTOMATIC",
     series_description: str = "Bone metastases, automatic; research use only",
     series_number: int = 100,
+    simulated_only: bool = False,
+    bones: Mapping[str | None, np.ndarray] | None = None,
 ) -> None:
-    """Write one binary segmentation with one frame per view, on the pixels of the frames that were read.
+    """Write one binary segmentation on the pixels of the frames that were read: a frame per segment and view.
 
     highdicom wants sources with functional groups, which planar NM objects do not have; it gets a copy of the header
     with groups that say how each view lies, and the references are then pointed at the real frames. So one object
@@ -54,14 +62,19 @@ def write_seg(
         algorithm_type: ``"SEMIAUTOMATIC"`` for a mask that a person has reviewed.
         series_description: shown by viewers.
         series_number: number of the new series in the study.
+        simulated_only: whether the network has seen simulated patients only, which the content's description then says.
+        bones: the mask taken apart by the names of the bones (`bonemets.reporting.findings.masks_by_bone`). There is
+            then one segment per bone, with its SNOMED CT code as anatomic region; without, a single one.
 
     Raises:
         ValueError: if the scan is not from DICOM, or the mask's shape is not the scan's.
         InputError: if the file cannot be written.
     """
-    segmentation = _segmentation(source, mask, algorithm_name, algorithm_version, algorithm_type)
+    segments: dict[str | None, np.ndarray] = _segments(bones) if bones else {None: mask}
+    segmentation = _segmentation(source, mask.shape, segments, algorithm_name, algorithm_version, algorithm_type)
     segmentation.SeriesDescription = series_description[:64]
     segmentation.SeriesNumber = series_number
+    segmentation.ContentDescription = SIMULATED_ONLY if simulated_only else RESEARCH_USE_ONLY
     buffer = BytesIO()
     dcmwrite(buffer, segmentation, enforce_file_format=True)
     write_bytes(path, buffer.getvalue())
@@ -90,7 +103,9 @@ def read_seg(path: Path | str, source: PlanarScan | Dataset | None = None) -> np
         raise InputError(f"{path}: cannot be read as DICOM SEG; give a segmentation object") from error
     pixels = (pixels > 0).astype(np.uint8)
     if source is None:
-        return pixels
+        distinct = dict.fromkeys(references)
+        merged = [pixels[..., [each == one for each in references]].max(axis=-1) for one in distinct]
+        return np.stack(merged, axis=-1)
     frames = _frames(source)
     if not any(_key(frame) in references for frame in frames):
         raise InputError(f"{path}: does not refer to this scan; give the segmentation of the same study")
@@ -102,25 +117,61 @@ def read_seg(path: Path | str, source: PlanarScan | Dataset | None = None) -> np
     return np.stack(views, axis=-1)
 
 
-def _segmentation(source: PlanarScan | Dataset, mask: np.ndarray, name: str, version: str, kind: str) -> Dataset:
+def _segments(bones: Mapping[str | None, np.ndarray]) -> dict[str | None, np.ndarray]:
+    """Merge regions of one bone: "right rib 5-8" and "right rib 9-12" become "right rib"; findings in doubt, None."""
+    merged: dict[str | None, np.ndarray] = {}
+    for name, mask in bones.items():
+        bone = bone_named(name) if name else None
+        label = bone.label if bone else None
+        merged[label] = merged.get(label, False) | (mask > 0)
+    return merged
+
+
+def _segment_description(
+    number: int, label: str | None, algorithm: AlgorithmIdentificationSequence, kind: str
+) -> SegmentDescription:
+    import highdicom as hd
+
+    bone = bone_named(label) if label else None
+    description = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=f"Bone metastasis, {label}" if label else "Bone metastasis",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.BonyMetastasis,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues(kind),
+        algorithm_identification=algorithm,
+        anatomic_regions=[getattr(codes.SCT, bone.code)] if bone else None,
+    )
+    if bone and bone.side:
+        side = codes.SCT.Right if bone.side == "right" else codes.SCT.Left
+        modifier = hd.sr.CodedConcept.from_code(side)
+        description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [modifier]
+    return description
+
+
+def _segmentation(
+    source: PlanarScan | Dataset,
+    shape: tuple[int, ...],
+    segments: Mapping[str | None, np.ndarray],
+    name: str,
+    version: str,
+    kind: str,
+) -> Dataset:
     import highdicom as hd
 
     frames = _frames(source)
     first = frames[0].dataset
-    if mask.shape != (first.Rows, first.Columns, len(frames)):
-        raise ValueError(f"mask must be ({first.Rows}, {first.Columns}, {len(frames)}), got {mask.shape}")
-    stored = [(mask[::-1] if frame.flipped else mask)[..., index] > 0 for index, frame in enumerate(frames)]
+    if shape != (first.Rows, first.Columns, len(frames)):
+        raise ValueError(f"mask must be ({first.Rows}, {first.Columns}, {len(frames)}), got {shape}")
+    stored = [
+        np.stack([(mask[::-1] if frame.flipped else mask)[..., index] > 0 for mask in segments.values()], axis=-1)
+        for index, frame in enumerate(frames)
+    ]
     views = source.views if isinstance(source, PlanarScan) else select_frames(source)[1]
-    segment = hd.seg.SegmentDescription(
-        segment_number=1,
-        segment_label="Bone metastasis",
-        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-        segmented_property_type=codes.SCT.BonyMetastasis,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues(kind),
-        algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=name, version=version, family=codes.DCM.ArtificialIntelligence
-        ),
-    )
+    algorithm = hd.AlgorithmIdentificationSequence(name=name, version=version, family=codes.DCM.ArtificialIntelligence)
+    descriptions = [
+        _segment_description(number, label, algorithm, kind) for number, label in enumerate(segments, start=1)
+    ]
     with warnings.catch_warnings():
         # Names of persons in old formats, and other blemishes of the source, are copied as they are.
         warnings.simplefilter("ignore")
@@ -128,7 +179,7 @@ def _segmentation(source: PlanarScan | Dataset, mask: np.ndarray, name: str, ver
             source_images=[_with_functional_groups(frames, views)],
             pixel_array=np.stack(stored).astype(np.uint8),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[segment],
+            segment_descriptions=descriptions,
             series_instance_uid=generate_uid(None),
             series_number=1,
             sop_instance_uid=generate_uid(None),
@@ -138,7 +189,6 @@ def _segmentation(source: PlanarScan | Dataset, mask: np.ndarray, name: str, ver
             software_versions=version,
             device_serial_number="0",
             content_label="BONE_METASTASES",
-            content_description=RESEARCH_USE_ONLY,
             omit_empty_frames=False,
         )
     _refer_to(segmentation, frames, views)
@@ -214,6 +264,9 @@ def _refer_to(segmentation: Dataset, frames: Sequence[SourceFrame], views: Seque
     spacing = [float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing]
     if len(frames) > 1:
         del shared.PlaneOrientationSequence
+    for item in segmentation.PerFrameFunctionalGroupsSequence:
+        # The segments' frames of one view may share the reference, which must be changed once for each.
+        item.DerivationImageSequence = deepcopy(item.DerivationImageSequence)
     for item in segmentation.PerFrameFunctionalGroupsSequence:
         image = item.DerivationImageSequence[0].SourceImageSequence[0]
         index = int(image.ReferencedFrameNumber) - 1

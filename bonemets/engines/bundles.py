@@ -11,7 +11,8 @@ from typing import Any
 
 from bonemets.errors import InputError
 
-DEFAULT_BUNDLE = "spect_dual_pooling_segmentation"
+# Of the bone-scan networks the one that measured best on the benchmark cohort (docs/reference/measured-sweeps.md).
+DEFAULT_BUNDLE = "spect_msa_net_segmentation"
 BUNDLES_VARIABLE = "BONEMETS_BUNDLES"
 
 
@@ -83,8 +84,8 @@ def find_weights(bundle: Path, weights: str | Path | None = None) -> Path:
     path = Path(bundle) / "models" / "model.pt"
     if not path.is_file():
         raise InputError(
-            f"bundle {Path(bundle).resolve().name} has no weights ({path} is missing): give --weights FILE, train it "
-            "as its docs/README.md says, or run 'make demo', which trains a small model"
+            f"bundle {Path(bundle).resolve().name} has no weights ({path} is missing): give --weights FILE, or train "
+            "it as its docs/README.md says"
         )
     return path
 

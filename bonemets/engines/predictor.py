@@ -22,12 +22,14 @@ from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, LoadImaged, MapTransform, SaveImaged
 from numpy.typing import NDArray
 
+from bonemets.data.ct import CTScan, from_display, read_ct
+from bonemets.data.ct_reader import CTReader
 from bonemets.data.pictures import PictureReader, read_picture
+from bonemets.data.study import read_planar
 from bonemets.engines.bundles import bundle_metadata, find_weights, read_provenance
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
-    from bonemets.data.ct import CTScan
     from bonemets.data.planar import PlanarScan
 
 # What a weights file's model.json may build. It travels with weights, which people exchange; a configuration can name
@@ -86,7 +88,8 @@ class BundlePredictor:
             self.network: torch.nn.Module = parser.get_parsed_content("network").to(self.device)
             self.inferer = parser.get_parsed_content("inferer")
             preprocessing = parser.get_parsed_content("preprocessing")
-            self.in_color = _reads_colors(preprocessing)
+            self.in_color = _reads_with(preprocessing, PictureReader)
+            self.is_ct = _reads_with(preprocessing, CTReader)
             self.preprocessing = _without_files(preprocessing)
             self.postprocessing = _without_files(parser.get_parsed_content("postprocessing"))
         except (RuntimeError, KeyError, ModuleNotFoundError, yaml.YAMLError) as error:
@@ -118,11 +121,19 @@ class BundlePredictor:
             ) from error
         self.network.eval()
 
+    def read(self, path: str | Path) -> PlanarScan | CTScan:
+        """Read a scan, or its label map, the way that the bundle's configuration reads images.
+
+        Raises:
+            InputError: it cannot be read, or is not what the bundle is for.
+        """
+        return read_ct(path) if self.is_ct else read_planar(path)
+
     def predict(self, scan: PlanarScan | CTScan, threshold: float | None = None) -> Prediction:
         """Segment every view of a scan, or every slice of a CT.
 
         Args:
-            scan: what `bonemets.data.read_planar` or `bonemets.data.read_ct` returns, whichever the bundle is for.
+            scan: what `read` returns.
             threshold: probability at and above which a pixel is lesion, 0 to 1; the configuration's by default.
 
         Returns:
@@ -164,6 +175,28 @@ class BundlePredictor:
         if scan.format != "image":
             raise InputError(f"{scan.path}: {self.name} segments pictures in color; give a JPEG or PNG file")
         return read_picture(scan.path)
+
+
+def on_file_grid(scan: PlanarScan | CTScan, values: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
+    """Values of a scan as displayed, in the order of the scan's file.
+
+    Args:
+        scan: the scan, or a label map that was read like one.
+        values: (H, W, V), as displayed.
+
+    Returns:
+        The values with the file's own axes, and the file's affine; pictures and planar DICOM stay as displayed.
+
+    Raises:
+        ValueError: the values have another shape than the scan.
+    """
+    if values.shape != scan.pixels.shape:
+        raise ValueError(f"values must have the scan's shape {scan.pixels.shape}, got {values.shape}")
+    if isinstance(scan, CTScan):
+        return from_display(values, scan.source_affine, scan.source_shape), scan.source_affine
+    if scan.grid is not None:
+        return scan.grid.from_display(values), scan.grid.affine
+    return values, scan.affine
 
 
 def find_device(name: str) -> torch.device:
@@ -214,9 +247,9 @@ def _without_files(transforms: Compose) -> list[MapTransform]:
     return [t for t in transforms.flatten().transforms if not isinstance(t, (LoadImaged, SaveImaged))]
 
 
-def _reads_colors(transforms: Compose) -> bool:
+def _reads_with(transforms: Compose, kind: type) -> bool:
     loaders = [t for t in transforms.flatten().transforms if isinstance(t, LoadImaged)]
-    return any(isinstance(reader, PictureReader) for loader in loaders for reader in loader._loader.readers)
+    return any(isinstance(reader, kind) for loader in loaders for reader in loader._loader.readers)
 
 
 def _lesion_channel(pred: torch.Tensor) -> NDArray:

@@ -19,7 +19,7 @@ import torch
 from monai.bundle import ConfigParser
 
 import bonemets
-from bonemets.data.datalist import datalist_hash, read_datalist
+from bonemets.data.datalist import datalist_hash, is_simulated, read_datalist
 from bonemets.engines.bundles import read_provenance
 
 # Knobs that say where and on what a run happens, not what it is.
@@ -133,10 +133,15 @@ def trained_network(weights: str | Path, name: str, default: Any) -> Any:
 
 
 def datalist_record(datalist: str | Path | None) -> dict[str, Any] | None:
-    """Name and SHA-256 of a data list; None where there is none, as when MONAI Label hands over its own items."""
+    """Name and SHA-256 of a data list, and whether its patients are simulated.
+
+    None where there is no list, as when MONAI Label hands over its own items.
+    """
     if datalist is None or not Path(datalist).is_file():
         return None
-    return {"name": read_datalist(datalist).get("name"), "sha256": datalist_hash(datalist)}
+    document = read_datalist(datalist)
+    record = {"name": document.get("name"), "sha256": datalist_hash(datalist)}
+    return {**record, "simulated": True} if is_simulated(Path(datalist), document) else record
 
 
 def environment() -> dict[str, Any]:

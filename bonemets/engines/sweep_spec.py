@@ -19,9 +19,9 @@ from bonemets.errors import InputError
 
 SPEC_KEYS = (
     "name", "description", "dataset_dir", "datalist", "section", "models", "overlays", "settings", "folds", "seeds",
-    "resources", "retries",
+    "resources", "retries", "deviations",
 )  # fmt: skip
-MODEL_KEYS = ("bundle", "name", "row", "rows", "network", "overlays", "settings")
+MODEL_KEYS = ("bundle", "name", "row", "rows", "network", "overlays", "settings", "stands_for")
 RESOURCES = {"cpus": 1, "gpus": 0.0}
 
 
@@ -84,6 +84,9 @@ class Sweep:
         trials: all trainings; the first model is the one that others are compared with.
         resources: ``cpus`` and ``gpus`` of each trial; a share of a GPU lets several trials use one.
         retries: how often a trial that fails is tried again.
+        stands_for: model → rows of the papers' tables that it measures, ``BUNDLE/table2_row6``, where the
+            specification names them; the ledger finds those of a bundle's own rows by itself.
+        deviations: what the ledger shall say of every model beside what it finds out itself.
         source: the specification as it was read.
     """
 
@@ -92,6 +95,8 @@ class Sweep:
     trials: list[Trial]
     resources: dict[str, float]
     retries: int
+    stands_for: dict[str, list[str]]
+    deviations: list[str]
     source: dict[str, Any] = field(repr=False)
 
     @property
@@ -99,11 +104,25 @@ class Sweep:
         """The models in the order of the specification."""
         return list(dict.fromkeys(trial.model for trial in self.trials))
 
+    @property
+    def folds(self) -> list[int]:
+        """The folds in the order of the specification."""
+        return list(dict.fromkeys(trial.fold for trial in self.trials))
 
-def read_sweep(path: Path) -> Sweep:
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the folds of a seed are measured together, each patient once."""
+        return len(self.folds) > 1 and self.trials[0].section == "validation"
+
+
+def read_sweep(path: Path, dataset_dir: Path | None = None) -> Sweep:
     """Read a specification and expand it: models × folds × seeds.
 
     Paths in it are relative to the file. docs/how-to/sweep.md describes every key.
+
+    Args:
+        path: the specification.
+        dataset_dir: the images' folder, in place of the specification's.
 
     Raises:
         InputError: it cannot be read, has unknown keys, or names a bundle, overlay, fold or data list that is missing.
@@ -115,10 +134,12 @@ def read_sweep(path: Path) -> Sweep:
     if not isinstance(spec, dict):
         raise InputError(f"{path}: must hold keys and values, such as name, dataset_dir and models")
     _check_keys(spec, SPEC_KEYS, f"{path}")
-    for key in ("name", "dataset_dir", "models"):
+    for key in ("name", "models"):
         if not spec.get(key):
             raise InputError(f"{path}: needs {key}")
-    dataset_dir = (path.parent / str(spec["dataset_dir"])).resolve()
+    if dataset_dir is None and not spec.get("dataset_dir"):
+        raise InputError(f"{path}: needs dataset_dir, or --data on the command line")
+    dataset_dir = (dataset_dir or path.parent / str(spec["dataset_dir"])).resolve()
     datalist = dataset_dir / str(spec.get("datalist", "datalist.json"))
     folds, seeds = _numbers(spec, "folds", path), _numbers(spec, "seeds", path)
     section = spec.get("section", "test")
@@ -126,6 +147,9 @@ def read_sweep(path: Path) -> Sweep:
         raise InputError(f"{path}: section is {section!r}; it must be test or validation")
     _check_folds(datalist, folds, section)
     models = [model for entry in spec["models"] for model in _models(entry, spec, path)]
+    if section == "validation":
+        _check_last_epoch(models, path)
+    stands_for = {model["model"]: rows for model in models if (rows := model.pop("stands_for")) is not None}
     names = [model["model"] for model in models]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{path}: several models are called {', '.join(repeated)}; give each a name of its own")
@@ -141,6 +165,8 @@ def read_sweep(path: Path) -> Sweep:
         trials=trials,
         resources={**RESOURCES, **resources},
         retries=int(spec.get("retries", 1)),
+        stands_for=stands_for,
+        deviations=_texts(spec, "deviations", path),
         source=spec,
     )
 
@@ -162,6 +188,9 @@ def _models(entry: Any, spec: Mapping[str, Any], path: Path) -> list[dict[str, A
     _check_keys(entry, MODEL_KEYS, f"{path}: models")
     bundle = find_bundle(str(entry["bundle"])).resolve()
     rows = entry.get("rows") or [entry.get("row")]
+    stands_for = _texts(entry, "stands_for", path) if "stands_for" in entry else None
+    if len(rows) > 1 and stands_for is not None:
+        raise InputError(f"{path}: models: stands_for fits one row; there are {len(rows)}")
     if len(rows) > 1 and entry.get("name"):
         raise InputError(f"{path}: models: a name fits one row; {entry['name']!r} has {len(rows)}")
     overlays = entry.get("overlays", spec.get("overlays")) or []
@@ -179,6 +208,7 @@ def _models(entry: Any, spec: Mapping[str, Any], path: Path) -> list[dict[str, A
                 "overlays": tuple(files),
                 "network": entry.get("network"),
                 "settings": settings,
+                "stands_for": stands_for,
             }
         )
     return found
@@ -203,6 +233,23 @@ def _check_folds(datalist: Path, folds: list[int], section: str) -> None:
         raise InputError(f"{datalist}: has no fold {missing[0]}; it has {', '.join(map(str, sorted(known)))}")
     if section == "test" and not document.get("testing"):
         raise InputError(f"{datalist}: has no testing items; set section: validation")
+
+
+def _check_last_epoch(models: list[dict[str, Any]], path: Path) -> None:
+    """Measured on the held-out fold, nothing may be chosen on it: the weights are those of the last validation."""
+    for model in models:
+        if any(overlay.stem == "early_stopping" for overlay in model["overlays"]):
+            raise InputError(f"{path}: early_stopping chooses the epoch on the fold that section: validation measures")
+        epochs, interval = (model["settings"].get(key) for key in ("epochs", "val_interval"))
+        if epochs and interval and epochs % interval:
+            raise InputError(f"{path}: val_interval {interval} must divide epochs {epochs}, else the last are not used")
+
+
+def _texts(spec: Mapping[str, Any], key: str, path: Path) -> list[str]:
+    values = spec.get(key) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise InputError(f"{path}: {key} must be a list of words, got {values!r}")
+    return values
 
 
 def _numbers(spec: Mapping[str, Any], key: str, path: Path) -> list[int]:

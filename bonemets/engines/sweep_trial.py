@@ -77,7 +77,7 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
             "mlflow_run_id": run_id,
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        _log_to_mlflow(tracking_uri, run_id, result, folder)
+        _log_to_mlflow(tracking_uri, run_id, result, folder, trial.datalist)
         write_bytes(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
         return result
 
@@ -121,6 +121,9 @@ def _prepare(trial: Trial, folder: Path, tracking_uri: str, sweep: str) -> None:
         "run_name": trial.name,
         **trial.settings,
     }
+    if trial.section == "validation":
+        # Nothing may be chosen on the images that are measured: the last epoch's weights, not the best one's.
+        overlay |= {"best_model::metric": None, "val_interval": "@epochs", **trial.settings}
     if trial.network is not None:
         overlay["network_def"] = trial.network
     write_bytes(folder / "trial.yaml", yaml.safe_dump(overlay, sort_keys=False).encode())
@@ -152,10 +155,10 @@ def _evaluate(trial: Trial, folder: Path, cpus: int) -> dict[str, Any]:
     """Probabilities of every item, then all that ``bonemets evaluate`` measures; returns its summary."""
     import torch
 
-    from bonemets.data.datalist import datalist_hash, read_datalist
-    from bonemets.data.study import read_planar
-    from bonemets.engines.predictor import BundlePredictor
+    from bonemets.data.datalist import describe_part
+    from bonemets.engines.predictor import BundlePredictor, on_file_grid
     from bonemets.metrics.evaluation import evaluate_cases, summary
+    from bonemets.metrics.pooling import cohort_bytes
     from bonemets.metrics.predictions import Case
     from bonemets.reporting.evaluation_page import write_evaluation
 
@@ -164,24 +167,18 @@ def _evaluate(trial: Trial, folder: Path, cpus: int) -> dict[str, Any]:
     cases = []
     with _scratch(folder / "predictions") as scratch:
         for number, item in enumerate(load_datalist(trial.datalist, fold=trial.fold, section=trial.section)):  # type: ignore[arg-type]
-            scan = read_planar(item["image"])
             path = scratch / f"{number:05d}.nii.gz"
-            write_nifti(path, predictor.predict(scan).probability, scan.affine)
-            image = Path(item["image"]).relative_to(trial.datalist.parent.resolve()).as_posix()
-            cases.append(Case(image, str(item["patient"]), str(item.get("view", "")), Path(item["label"]), path))
+            prediction = predictor.predict(predictor.read(item["image"]))
+            # Labels are measured in their own files' order, so that is how the probability has to lie.
+            array, affine = on_file_grid(predictor.read(item["label"]), prediction.probability)
+            write_nifti(path, array, affine, keep_axes=True)
+            image, root = Path(item["image"]), trial.datalist.parent.resolve()
+            name = image.relative_to(root).as_posix() if image.is_relative_to(root) else image.name
+            cases.append(Case(name, str(item["patient"]), str(item.get("view", "")), Path(item["label"]), path))
         evaluation = evaluate_cases(cases, threshold=predictor.threshold)
-    listed = read_datalist(trial.datalist)
-    data = {
-        "name": listed.get("name") or trial.datalist.name,
-        "description": listed.get("description", ""),
-        "datalist_sha256": datalist_hash(trial.datalist),
-        "section": trial.section,
-        "fold": trial.fold,
-        "simulated": (trial.datalist.parent / "cohort.json").is_file(),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    document = summary(evaluation, data)
+    document = summary(evaluation, describe_part(trial.datalist, trial.section, trial.fold))
     write_evaluation(folder / "evaluation", evaluation, document)
+    write_bytes(folder / "evaluation" / "cohort.npz", cohort_bytes(evaluation.cohort))
     return document
 
 
@@ -204,12 +201,14 @@ def _run_id(folder: Path) -> str | None:
     return checkpoint.get("tracking", {}).get("run_id")
 
 
-def _log_to_mlflow(tracking_uri: str, run_id: str | None, result: dict[str, Any], folder: Path) -> None:
-    """Add the evaluation to the training's run, where a reviewer looks for it."""
+def _log_to_mlflow(tracking_uri: str, run_id: str | None, result: dict[str, Any], folder: Path, datalist: Path) -> None:
+    """Add the evaluation to the training's run, where a reviewer looks for it; names of patients as pseudonyms."""
     if run_id is None:
         return
     import mlflow
     from mlflow.entities import Metric
+
+    from bonemets.handlers.case_table import Identifiers
 
     client = mlflow.MlflowClient(tracking_uri)
     now = int(time.time() * 1000)
@@ -220,5 +219,10 @@ def _log_to_mlflow(tracking_uri: str, run_id: str | None, result: dict[str, Any]
         if value is not None
     ]
     client.log_batch(run_id, metrics=metrics)
-    for name in ("summary.json", "patients.csv", "images.csv", "lesions.csv", "index.html"):
-        client.log_artifact(run_id, str(folder / "evaluation" / name), "evaluation")
+    evaluation, identifiers = folder / "evaluation", Identifiers(datalist)
+    client.log_artifact(run_id, str(evaluation / "summary.json"), "evaluation")
+    for name in ("patients.csv", "images.csv", "lesions.csv"):
+        client.log_text(run_id, identifiers.csv_text(evaluation / name), f"evaluation/{name}")
+    if identifiers.plain:
+        # The page names the images that were hardest.
+        client.log_artifact(run_id, str(evaluation / "index.html"), "evaluation")

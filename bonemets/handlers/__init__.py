@@ -7,6 +7,7 @@ from bonemets.handlers.epoch_seed import EpochSeed
 from bonemets.handlers.evaluation_report import EvaluationReport
 from bonemets.handlers.inference_tracking import InferenceTracking
 from bonemets.handlers.leftover_gradients import LeftoverGradients
+from bonemets.handlers.patient_metrics import PatientMetrics
 from bonemets.handlers.pixel_metric import PixelMetric
 from bonemets.handlers.scan_overlays import ScanOverlays
 from bonemets.handlers.tracking import MLflowTracking
@@ -21,6 +22,7 @@ __all__ = [
     "InferenceTracking",
     "LeftoverGradients",
     "MLflowTracking",
+    "PatientMetrics",
     "PixelMetric",
     "ScanOverlays",
     "TrainingState",

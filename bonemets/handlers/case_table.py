@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import hmac
+import io
 import json
 from pathlib import Path
 from typing import Any
 
-from bonemets.data.datalist import read_datalist
+from bonemets.data.datalist import is_simulated, read_datalist
 
 NAMES = ("patient", "image", "label")
 
@@ -67,10 +68,16 @@ class Identifiers:
             for column in (rows[0] if rows else ())
         }
 
-
-def is_simulated(datalist: Path, document: dict[str, Any]) -> bool:
-    """Whether a data list is of simulated patients, who have no name to protect."""
-    return bool(document.get("simulated", (datalist.parent / "cohort.json").is_file()))
+    def csv_text(self, path: Path) -> str:
+        """A CSV file with its names replaced, all else as it is."""
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            text = io.StringIO()
+            writer = csv.DictWriter(text, fieldnames=list(reader.fieldnames or ()), lineterminator="\n")
+            writer.writeheader()
+            for row in reader:
+                writer.writerow({name: self.pseudonym(row[name]) if name in NAMES else row[name] for name in row})
+        return text.getvalue()
 
 
 def _number(text: str) -> str | float:

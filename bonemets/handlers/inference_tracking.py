@@ -12,7 +12,7 @@ from monai.engines import Workflow
 
 from bonemets.engines.provenance import RunningConfig
 from bonemets.handlers.scan_overlays import ScanOverlays
-from bonemets.handlers.tracking import MLflowTracking
+from bonemets.handlers.tracking import MLflowTracking, bundle_name
 
 # Knobs of an inference that may name a patient: where its scans and masks are, and which files.
 PLACES = ("bundle_root", "ckpt_path", "datalist", "dataset_dir", "output_dir", "pattern", "tracking_uri")
@@ -56,6 +56,7 @@ class InferenceTracking(MLflowTracking):
             weights=weights,
             parent_run=parent_run,
         )
+        self.bundle = bundle_name(config)
         self._scans = 0
         self._started = 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from ignite.engine import Events
@@ -60,7 +61,7 @@ class ScanOverlays:
             self._scans.append((view, colors(image) if image.shape[0] == image.ndim == 3 else image[0], mask, truth))
 
     def pictures(self, truth_alone: bool = False) -> dict[str, NDArray[np.uint8]]:
-        """Name to picture, (rows, columns, 3) uint8.
+        """Name to picture, (rows, columns, 3) uint8; "scans" is all of them side by side, for one slider over epochs.
 
         Args:
             truth_alone: draw the truth and no prediction.
@@ -77,7 +78,16 @@ class ScanOverlays:
             figure = overlay_figure(shown, names, drawn, labels, height_px=height, in_color=in_color)
             png = figure_png(figure)
             result[f"scan_{number:02d}"] = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        if result:
+            result["scans"] = side_by_side(list(result.values()))
         return result
+
+
+def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Pictures (rows, columns, 3) in a row, on white where they differ in height."""
+    height = max(len(picture) for picture in pictures)
+    padded = [np.pad(p, ((0, height - len(p)), (0, 0), (0, 0)), constant_values=255) for p in pictures]
+    return np.concatenate(padded, axis=1)
 
 
 def colors(image: NDArray) -> NDArray[np.uint8]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import math
@@ -17,6 +15,7 @@ from typing import Any
 import mlflow
 import torch
 import yaml
+from ignite import distributed as idist
 from ignite.engine import Events
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
@@ -24,14 +23,16 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_GIT_COMMIT, 
 from monai.engines import Evaluator, Trainer, Workflow
 
 import bonemets
-from bonemets.data.datalist import datalist_hash
+from bonemets.data.datalist import datalist_hash, is_simulated
 from bonemets.engines.bundles import file_sha256
 from bonemets.engines.provenance import RunningConfig, environment, git_commit, requirements
 from bonemets.handlers.best_model import BestModel
 from bonemets.handlers.case_table import Identifiers
 from bonemets.handlers.mlflow_model import log_best_model
 from bonemets.handlers.mlflow_store import FINISHED, MLflowStore
+from bonemets.handlers.patient_metrics import PatientMetrics
 from bonemets.handlers.scan_overlays import ScanOverlays
+from bonemets.metrics.evaluation import csv_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class MLflowTracking:
         datalist: data list, logged as a file and by its SHA-256 as a tag.
         optimizer: optimizer whose learning rate is logged every epoch.
         overlays: pictures, logged after every evaluation.
+        patients: lesion-level metrics, logged after every evaluation, and the table of patients: of an evaluation as
+            ``evaluation/patients.csv``, of a training's best validation as ``validation/patients.csv``.
         artifacts: files logged at the end, as far as they exist.
         parent_run: name of a run that this one nests under, made if it does not exist; for folds and ablations.
         best_model: its weights are logged as an MLflow model when a training completes.
@@ -79,6 +82,7 @@ class MLflowTracking:
         weights: str | Path | None = None,
         tables: Sequence[str | Path] = (),
         identifiers: str = "hashed",
+        patients: PatientMetrics | None = None,
     ) -> None:
         self.store = MLflowStore(tracking_uri, experiment_name)
         self.run_name = run_name
@@ -92,6 +96,9 @@ class MLflowTracking:
         self.weights = None if weights is None else Path(weights)
         self.tables = [Path(path) for path in tables]
         self.identifiers = Identifiers(self.datalist, identifiers)
+        # Where validation is split over processes, this one sees a part of the patients only.
+        self.patients = patients if idist.get_world_size() == 1 else None
+        self.bundle = bundle_name(config)
         self.run_id: str | None = None
         self._parent_id: str | None = None
         self._owner: Workflow | None = None
@@ -112,6 +119,9 @@ class MLflowTracking:
         if self.overlays is not None and isinstance(engine, Evaluator):
             self.overlays.attach(engine)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.log_pictures)
+        if self.patients is not None and isinstance(engine, Evaluator):
+            self.patients.attach(engine)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.log_patients)
 
     def start(self, engine: Workflow) -> None:
         """Begin the run, or go on in the one that a resumed training began; once, for the engine that starts first."""
@@ -135,11 +145,18 @@ class MLflowTracking:
         tags = {"config_sha256": self.config.sha256, MLFLOW_SOURCE_NAME: f"bonemets {bonemets.__version__}"}
         tags["stage"] = "train" if isinstance(self._owner, Trainer) else "evaluate"
         tags["section"] = self.section
+        if self.bundle is not None:
+            tags["bundle"] = self.bundle
+        if "overlays" in self.config.settings:
+            tags["overlays"] = " ".join(self.config.settings["overlays"]) or "none"
+        if "_target_" in self.config.network_def:
+            tags["network"] = str(self.config.network_def["_target_"]).rpartition(".")[2]
         if "fold" in self.config.settings:
             fold = self.config.settings["fold"]
             tags["fold"] = "none held out" if fold is None else str(fold)
         if self.datalist is not None:
             tags["datalist_sha256"] = datalist_hash(self.datalist)
+            tags["simulated"] = str(is_simulated(self.datalist, self.identifiers.document)).lower()
         if self.weights is not None and self.weights.is_file():
             tags["weights_sha256"] = file_sha256(self.weights)
         if self._parent_id is not None:
@@ -165,14 +182,7 @@ class MLflowTracking:
         metrics = {name: value for name, value in engine.state.metrics.items() if isinstance(value, (int, float))}
         if self.optimizer is not None and isinstance(engine, Trainer):
             metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
-        now = mlflow.utils.time.get_current_time_millis()
-        entities = [
-            # A ratio of nothing to nothing has no value: it is left out rather than drawn as zero.
-            Metric(name, float(value), now, engine.state.epoch)
-            for name, value in metrics.items()
-            if not math.isnan(value)
-        ]
-        self.client.log_batch(self._run, metrics=entities)
+        self._log_metrics(metrics, engine.state.epoch)
 
     def log_pictures(self, engine: Workflow) -> None:
         """Log the pictures of the evaluation that ended.
@@ -193,6 +203,23 @@ class MLflowTracking:
             for name, picture in pictures.items():
                 self.client.log_image(self._run, picture, key=name, step=step)
 
+    def log_patients(self, engine: Workflow) -> None:
+        """Log what was measured of lesions; the table and ``best_…`` of a training are of the weights that it keeps."""
+        if self.patients is None:
+            return
+        measured, rows = self.patients.metrics(), self.patients.rows()
+        if self._owner is engine:
+            self._log_metrics(measured, engine.state.epoch)
+            self._log_patients(rows, "evaluation")
+            return
+        measured = {f"val_{name}": value for name, value in measured.items()}
+        self._log_metrics(measured, engine.state.epoch)
+        if self.best_model is not None and self.best_model.epoch == engine.state.epoch:
+            known = {name: value for name, value in engine.state.metrics.items() if isinstance(value, float)}
+            best = {f"best_{name}": value for name, value in (known | measured).items()}
+            self._log_metrics({"best_epoch": engine.state.epoch, **best}, engine.state.epoch)
+            self._log_patients(rows, "validation")
+
     def complete(self, engine: Workflow) -> None:
         """Log what came out of the run, and close it, when its owner completes."""
         if engine is not self._owner:
@@ -209,12 +236,8 @@ class MLflowTracking:
 
     def log_table(self, path: Path) -> None:
         """Log a CSV file as a table: as CSV, which the page of artifacts shows, and as JSON, which MLflow reads."""
-        columns = self.identifiers.table(path)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([list(columns), *zip(*columns.values(), strict=True)])
-        self.client.log_text(self._run, text.getvalue(), path.name)
-        self.client.log_table(self._run, columns, path.with_suffix(".json").name)
+        self.client.log_text(self._run, self.identifiers.csv_text(path), path.name)
+        self.client.log_table(self._run, self.identifiers.table(path), path.with_suffix(".json").name)
 
     def log_model(self, best_model: BestModel) -> None:
         """Log the best weights as an MLflow model, unless this run has them already."""
@@ -247,6 +270,20 @@ class MLflowTracking:
     def load_state_dict(self, state: Mapping[str, str | None]) -> None:
         """Restore what `state_dict` returned."""
         self.run_id = state["run_id"]
+
+    def _log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        now = mlflow.utils.time.get_current_time_millis()
+        # A ratio of nothing to nothing has no value: it is left out rather than drawn as zero.
+        entities = [
+            Metric(name, float(value), now, step) for name, value in metrics.items() if not math.isnan(float(value))
+        ]
+        self.client.log_batch(self._run, metrics=entities)
+
+    def _log_patients(self, rows: Sequence[Mapping[str, Any]], folder: str) -> None:
+        if self.datalist is None:
+            return  # nothing to make pseudonyms with
+        hidden = [{**row, "patient": self.identifiers.pseudonym(row["patient"])} for row in rows]
+        self.client.log_text(self._run, csv_bytes(hidden).decode(), f"{folder}/patients.csv")
 
     def _dataset(self, datalist: Path) -> DatasetInput:
         """The data list as the table of runs shows it: its name, and the beginning of its SHA-256."""
@@ -285,3 +322,9 @@ class MLflowTracking:
         if self._previous_signal is not None:
             signal.signal(signal.SIGTERM, self._previous_signal)
             self._previous_signal = None
+
+
+def bundle_name(config: RunningConfig) -> str | None:
+    """Name of the bundle that runs: that of its folder; None where the configuration knows no folder."""
+    root = config.settings.get("bundle_root")
+    return None if root is None else Path(str(root)).resolve().name

@@ -14,24 +14,26 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
-from monailabel.tasks.activelearning.first import First
-from monailabel.tasks.activelearning.random import Random
 from monailabel.utils.async_tasks.utils import tasks
 
 import bonemets
 from bonemets.errors import InputError
 from bonemets.labeling.bundle_tasks import BundleInfer, BundleModel, BundleTrain
 from bonemets.labeling.datastore import SAVED, VersionedDatastore
-from bonemets.labeling.scoring import SCORES, LesionDice, ScoreImages
+from bonemets.labeling.modalities import NAMES, NM, name_of
+from bonemets.labeling.scoring import VALUES, LesionDice, ScoreImages
 from bonemets.labeling.segmentations import keep_segmentation
-from bonemets.labeling.strategies import HighestScore
+from bonemets.labeling.strategies import all_strategies
 from bonemets.labeling.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 
-class BoneScanApp(MONAILabelApp):
-    """Label planar bone scans with the bundles of an annotation project.
+class BonemetsApp(MONAILabelApp):
+    """Label bone scans, CT and color pictures with the bundles of an annotation project.
+
+    A bundle proposes for, is trained on and scores the items of its own modality; clients are offered the bundles of
+    those modalities of which there are items.
 
     Args:
         app_dir: MONAI Label's folder for the app.
@@ -50,11 +52,10 @@ class BoneScanApp(MONAILabelApp):
         folders = [path / "configs" for path in sorted(self.work.bundles.iterdir())]
         complete = [path.parent for path in folders if all((path / name).is_file() for name in needed)]
         models = {path.name: BundleModel(path) for path in complete}
-        # Items of the work list are planar scans; networks for CT and for pictures have nothing to say about them.
-        self.bundles = {name: model for name, model in models.items() if model.modality == "NM"}
+        self.bundles = {name: model for name, model in models.items() if model.modality in NAMES}
         super().__init__(
             app_dir, studies, conf, name="Bone metastases", version=bonemets.__version__,
-            description="Planar bone scans: bone metastases. Research use only, not for diagnosis.",
+            description="Bone scans, CT and color pictures: lesions. Research use only, not for diagnosis.",
         )  # fmt: skip
 
     def init_datastore(self) -> Datastore:
@@ -70,14 +71,28 @@ class BoneScanApp(MONAILabelApp):
         return {name: BundleTrain(model, self.work) for name, model in self.bundles.items()}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        """MONAI Label's random and first, and the highest of each score."""
-        scored = {name: HighestScore(name, (score.__doc__ or name).splitlines()[0]) for name, score in SCORES.items()}
-        return {"random": Random(), "first": First(), **scored}
+        """MONAI Label's and our own."""
+        return all_strategies()
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Dice of proposals, and what strategies choose by."""
-        scores = {name: ScoreImages(name, score, self.bundles) for name, score in SCORES.items()}
-        return {"dice": LesionDice(), **scores}
+        return {"dice": LesionDice(), **{name: ScoreImages(name, self.bundles) for name in VALUES}}
+
+    def info(self) -> dict[str, Any]:
+        """What clients are told: bundles for which there are items, and how many items of each modality are labeled."""
+        meta = super().info()
+        progress = self.datastore().progress()
+        # Before there is anything, what most archives have.
+        offered = set(progress) or {NM}
+        for part in ("models", "trainers", "train_stats"):
+            meta[part] = {name: about for name, about in meta[part].items() if self.bundles[name].modality in offered}
+        return {**meta, "modalities": progress}
+
+    def modality_of(self, request: dict[str, Any]) -> str | None:
+        """The modality that a request is about: its ``modality``, else that of its ``model``; None for any."""
+        model = self.bundles.get(str(request.get("model") or ""))
+        wished = request.get("modality") or (model.modality if model else None)
+        return str(wished) if wished else None
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Propose a label.
@@ -86,14 +101,20 @@ class BoneScanApp(MONAILabelApp):
         another file of this machine; and a proposal is saved as a proposal only.
 
         Raises:
-            HTTPException: 404 there is no such image or no such model, 400 the input cannot be used.
+            HTTPException: 404 there is no such image or no such model, 400 the image is of another modality than the
+                model's, or cannot be used.
         """
         image = str(request.get("image") or "")
-        if not self.datastore().get_image_uri(image) and not _was_sent(image):
+        known = bool(self.datastore().get_image_uri(image))
+        if not known and not _was_sent(image):
             raise HTTPException(404, f"there is no image {image!r}")
         task = self._infers.get(request.get("model"))
         if task is None or not task.is_valid():
             raise HTTPException(404, f"there is no model {request.get('model')!r} with weights; train it first")
+        modality = self.datastore().modality_of(image)
+        if known and modality != task.model.modality:
+            wanted = name_of(task.model.modality, 2)
+            raise HTTPException(400, f"{image} is a {name_of(modality)}, {task.model.name} is for {wanted}")
         try:
             return super().infer({**request, "label_tag": DefaultLabelTag.ORIGINAL.value}, datastore)
         except InputError as error:
@@ -105,41 +126,67 @@ class BoneScanApp(MONAILabelApp):
 
     def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Propose labels for many images, on one device: without a GPU MONAI Label's default divides by zero."""
-        return super().batch_infer({"device": "auto", **request, "multi_gpu": False, "max_workers": 1}, datastore)
+        store = self.datastore().of_modality(self.modality_of(request))
+        return super().batch_infer({"device": "auto", **request, "multi_gpu": False, "max_workers": 1}, store)
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Train, then score the unlabeled images with the new weights, in the same process."""
+        """Train, then score with the new weights, in the same process: mean entropy, and what else is in use here."""
         result = super().train(request)
-        for name in SCORES:
+        store = self.datastore()
+        noted = {key for image in store.list_images() for key in store.get_image_info(image)}
+        for name in (name for name in VALUES if name == "mean_entropy" or name in noted):
             self.scoring({"method": name, "model": request["model"]})
         return result
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The scan to label next.
+        """The item to label next: of the request's ``modality``, or that of its ``model``, or else any.
 
         Scores that a strategy needs and that are missing are computed in the background meanwhile.
 
         Raises:
             HTTPException: 404 there is no such strategy.
         """
-        strategy = request.get("strategy") or "random"
-        if strategy not in self._strategies:
-            raise HTTPException(404, f"there is no strategy {strategy!r}; there are {', '.join(self._strategies)}")
-        if strategy in SCORES:
-            self.score_in_background(strategy)
-        return super().next_sample({**request, "strategy": strategy})
+        name = request.get("strategy") or "random"
+        if name not in self._strategies:
+            raise HTTPException(404, f"there is no strategy {name!r}; there are {', '.join(self._strategies)}")
+        for needed in getattr(self._strategies[name], "needs", ()):
+            self.score_in_background(needed, request)
+        store = self.datastore().of_modality(self.modality_of(request))
+        chosen = self._strategies[name]({**request, "strategy": name}, store)
+        return {**chosen, "path": store.get_image_uri(chosen["id"])} if chosen and chosen.get("id") else {}
 
-    def score_in_background(self, name: str) -> bool:
+    def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Score images: of one modality where the request says so, else those of every modality by a bundle of it."""
+        store, result = self.datastore(), {}
+        if request.get("method") not in VALUES:
+            return super().scoring(request, datastore or store)
+        for modality, model in self.scoring_models(request).items():
+            result.update(super().scoring({**request, "model": model.name}, store.of_modality(modality)))
+        return result
+
+    def scoring_models(self, request: dict[str, Any]) -> dict[str, BundleModel]:
+        """Modality → the bundle to score with: the request's ``model``, else the first of it that has weights."""
+        named = self.bundles.get(str(request.get("model") or ""))
+        bundles = [*([named] if named else []), *self.bundles.values()]
+        trained = [model for model in bundles if model.weights.is_file()]
+        wished = self.modality_of(request)
+        modalities = [wished] if wished else list(self.datastore().progress())
+        found = {each: next((model for model in trained if model.modality == each), None) for each in modalities}
+        return {modality: model for modality, model in found.items() if model}
+
+    def score_in_background(self, name: str, request: dict[str, Any] | None = None) -> bool:
         """Begin to compute the scores that are missing, unless that is under way; whether it was begun."""
-        method = self._scoring_methods[name]
-        model = method.model({})
+        method, models = self._scoring_methods[name], self.scoring_models(request or {})
         running = any(
             task["status"] in ("SUBMITTED", "RUNNING") and task["request"].get("method") == name
             for task in tasks("scoring")
         )
-        if model is None or running or not method.waiting(self.datastore(), model):
+        store = self.datastore()
+        missing = any(method.waiting(store.of_modality(each), model) for each, model in models.items())
+        if running or not missing:
             return False
-        self.async_scoring(name)
+        about = {key: value for key, value in (request or {}).items() if key in ("model", "modality")}
+        self.async_scoring(name, {name: about})
         return True
 
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:

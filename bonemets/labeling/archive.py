@@ -21,7 +21,9 @@ from bonemets.data.planar import PlanarScan
 from bonemets.data.study import read_study
 from bonemets.dicom.seg import read_seg
 from bonemets.errors import InputError
-from bonemets.labeling.studies import Imported, add_scans, read_source
+from bonemets.labeling.modalities import NM
+from bonemets.labeling.sources import Source
+from bonemets.labeling.studies import Imported, add_image, read_source
 from bonemets.labeling.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -105,7 +107,8 @@ class Archive:
             except InputError as error:
                 result.problems.append(_without(error, folder, study))
                 return
-            add_scans(scans, work, result, name=lambda scan: (study, _item_name(scan)))
+            for scan in scans:
+                add_image(Source(scan, NM, study), work, result, _item_name(scan))
 
     def _take_in_labels(self, work: Workspace) -> None:
         """Take segmentations that others have stored as labels of items that have none yet."""

@@ -20,15 +20,15 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from bonemets.data.adapters.base import Options
 from bonemets.data.adapters.build import build_datalist
-from bonemets.data.adapters.monailabel import ADAPTER
+from bonemets.data.adapters.monailabel import ADAPTER_FOR
 from bonemets.data.files import write_bytes
-from bonemets.data.study import read_planar
 from bonemets.engines.bundles import bundle_metadata, file_sha256
 from bonemets.engines.predictor import BundlePredictor, checked_provenance
 from bonemets.errors import InputError
 from bonemets.labeling.masks import mask_bytes
+from bonemets.labeling.modalities import CT, bundle_modality, name_of, read_item
+from bonemets.labeling.proposed import proposed_lesions
 from bonemets.labeling.workspace import Workspace
-from bonemets.reporting.findings import measure_findings
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +65,11 @@ class BundleModel:
     @property
     def modality(self) -> str:
         """The kind of image that the bundle is for, as DICOM names it."""
-        return str(self.metadata["network_data_format"]["inputs"]["image"].get("modality", ""))
+        return bundle_modality(self.metadata)
 
     def predictor(self, device: str | None = None) -> BundlePredictor:
         """The bundle with the weights that are there now; built anew when training has replaced them."""
-        name = device if device and (not device.startswith("cuda") or torch.cuda.is_available()) else "auto"
+        name = usable_device(device)
         with self._lock:
             status = self.weights.stat() if self.weights.is_file() else None
             key = (name, status.st_mtime_ns if status else 0, status.st_ino if status else 0)
@@ -84,7 +84,7 @@ class BundleModel:
 
 
 class BundleInfer(InferTask):
-    """Propose a label with a bundle: what ``bonemets segment`` would find, for all views of a study at once.
+    """Propose a label with a bundle: for all views of a scan, or all slices of a CT, at once.
 
     Args:
         model: the bundle.
@@ -92,8 +92,8 @@ class BundleInfer(InferTask):
 
     def __init__(self, model: BundleModel) -> None:
         super().__init__(
-            InferType.SEGMENTATION, model.labels, 2, str(model.metadata.get("description", model.name)),
-            {"device": devices()},
+            InferType.SEGMENTATION, model.labels, 3 if model.modality == CT else 2,
+            str(model.metadata.get("description", model.name)), {"device": devices()},
         )  # fmt: skip
         self.model = model
 
@@ -102,8 +102,8 @@ class BundleInfer(InferTask):
         return self.model.weights.is_file()
 
     def info(self) -> dict[str, Any]:
-        """What clients are told, the version of the bundle included."""
-        return {**super().info(), "version": self.model.metadata.get("version")}
+        """What clients are told, the bundle's version and modality included."""
+        return {**super().info(), "version": self.model.metadata.get("version"), "modality": self.model.modality}
 
     def get_path(self, validate: bool = True) -> str:
         """The weights' file."""
@@ -120,12 +120,10 @@ class BundleInfer(InferTask):
         """
         start = time.perf_counter()
         predictor = self.model.predictor(_first(request.get("device")))
-        scan = read_planar(request["image"])
+        scan = read_item(request["image"], self.model.modality)
         loaded = time.perf_counter()
         prediction = predictor.predict(scan, request.get("threshold"))
         inferred = time.perf_counter()
-        spacing = scan.spacing if scan.spacing != (1, 1) else None
-        findings = measure_findings(scan.pixels, prediction.probability, prediction.mask, scan.views, spacing)
         handle, name = tempfile.mkstemp(suffix=".nii.gz")
         with os.fdopen(handle, "wb") as file:
             file.write(mask_bytes(scan, prediction.mask))
@@ -135,15 +133,15 @@ class BundleInfer(InferTask):
             "latencies": {key: round(value, 3) for key, value in seconds.items()},
             "threshold": prediction.threshold,
             "weights_sha256": self.model.weights_sha256(),
-            "lesions": [finding.as_dict() for finding in findings],
+            "lesions": proposed_lesions(scan, prediction, self.model.modality),
         }
 
 
 class BundleTrain(TrainTask):
     """Train a bundle on the final labels, as its ``train.yaml`` says, and serve the result.
 
-    The scans are split by patient into `FOLDS` folds (fewer for fewer patients, no validation for one) and the first is
-    for validation. Training begins with the present weights if the client does not say ``pretrained: false``. The
+    The images are split by patient into `FOLDS` folds (fewer for fewer patients, no validation for one), the first of
+    them for validation. Training begins with the present weights if the client does not say ``pretrained: false``. The
     weights that are served are replaced when it has ended, never before; the older ones are kept.
 
     Args:
@@ -160,6 +158,10 @@ class BundleTrain(TrainTask):
         """What a client may set. Empty text: as the present weights were trained, else as ``train.yaml`` has it."""
         return {"device": devices(), "pretrained": True, "max_epochs": 20, **dict.fromkeys(KNOBS, "")}
 
+    def info(self) -> dict[str, Any]:
+        """What clients are told, the bundle's modality included."""
+        return {**super().info(), "modality": self.model.modality}
+
     def stats(self) -> dict[str, Any]:
         """What the present weights' training recorded beside them."""
         path = self.model.weights.with_suffix(".json")
@@ -171,7 +173,7 @@ class BundleTrain(TrainTask):
 
         Args:
             request: MONAI Label's; see `config`.
-            datastore: what is labeled so far.
+            datastore: what is labeled so far; the images of the bundle's modality are used.
 
         Returns:
             `stats` of the new weights.
@@ -181,18 +183,22 @@ class BundleTrain(TrainTask):
         """
         # Resolved before anything is written, so that a wrong setting costs nothing.
         overrides = self.overrides(request)
+        present = self.present_weights() if request.get("pretrained", True) else {}
         run = self.new_run()
-        datalist, folds = self.write_datalist(run, {Path(item["image"]).name for item in datastore.datalist()})
+        datalist, folds = self.write_datalist(run, set(datastore.of_modality(self.model.modality).get_labeled_images()))
+        configs = self.model.folder / "configs"
         workflow = ConfigWorkflow(
-            config_file=str(self.model.folder / "configs" / "train.yaml"),
-            meta_file=str(self.model.folder / "configs" / "metadata.json"),
+            config_file=[str(path) for path in (configs / "train.yaml", *self.overlays(present))],
+            meta_file=str(configs / "metadata.json"),
             logging_file=False, workflow_type="train", bundle_root=str(self.model.folder), dataset_dir=str(run),
             datalist=str(datalist), fold=0 if folds > 1 else None, output_dir=str(run), ckpt_dir=str(run / "models"),
             track=True, tracking_uri=self.work.tracking_uri, experiment_name=self.model.name, run_name=run.name,
             **overrides,
         )  # fmt: skip
-        if request.get("pretrained", True) and self.model.weights.is_file():
-            self._start_from_present_weights(workflow, overrides)
+        if present:
+            self._start_from(present, workflow, overrides)
+        # The last epoch at the latest: without a validation there are no weights to serve.
+        workflow.parser["val_interval"] = min(int(workflow.parser["val_interval"]), overrides["epochs"])
         workflow.initialize()
         workflow.run()
         workflow.finalize()
@@ -222,11 +228,11 @@ class BundleTrain(TrainTask):
         return knobs
 
     def write_datalist(self, run: Path, labeled: set[str]) -> tuple[Path, int]:
-        """Write the labeled views as training items with patient-level folds.
+        """Write what is labeled as training items with patient-level folds: views, slices or pictures.
 
         Args:
             run: folder of the training.
-            labeled: names of the labeled images' files.
+            labeled: the labeled items.
 
         Returns:
             The data list and its number of folds.
@@ -234,14 +240,15 @@ class BundleTrain(TrainTask):
         Raises:
             InputError: if nothing is labeled yet.
         """
-        patients = {link.patient for link in self.work.links().values() if self.work.image(link.id).name in labeled}
         if not labeled:
-            raise InputError("no scan has a final label yet; save some first")
+            raise InputError(f"no {name_of(self.model.modality)} has a final label yet; save some first")
+        links = self.work.links()
+        patients = {links[item].patient if item in links else item for item in labeled}
         path = run / "datalist.json"
         # A copy of the images and labels as they are now: annotators go on while the training runs.
         built = build_datalist(
-            self.work.datastore, ADAPTER, path, folds=max(1, min(FOLDS, len(patients))), duplicates="ignore",
-            options=Options(patient_table=self.work.patients_path), name=self.model.name,
+            self.work.datastore, ADAPTER_FOR[self.model.modality], path, folds=max(1, min(FOLDS, len(patients))),
+            duplicates="ignore", options=Options(patient_table=self.work.patients_path), name=self.model.name,
         )  # fmt: skip
         return path, int(built.document["numFolds"])
 
@@ -258,18 +265,31 @@ class BundleTrain(TrainTask):
         for name in ("model.json", "model.pt"):
             write_bytes(target / name, (models / name).read_bytes())
 
-    def _start_from_present_weights(self, workflow: ConfigWorkflow, chosen: Collection[str]) -> None:
+    def present_weights(self) -> dict[str, Any]:
+        """What is known of the weights that are served now, and their file as ``weights``; empty if there are none."""
+        if not self.model.weights.is_file():
+            return {}
+        return {**checked_provenance(self.model.weights), "weights": self.model.weights}
+
+    def overlays(self, present: dict[str, Any]) -> list[Path]:
+        """The bundle's own overlay files that the present weights were trained with, as far as they are here."""
+        configs, names = self.model.folder / "configs", present.get("settings", {}).get("overlays") or []
+        # The names travel with weights, so none may lead out of the folder.
+        places = [folder / f"{name}.yaml" for name in map(str, names) if Path(name).name == name
+                  for folder in (configs, configs / "ablations")]  # fmt: skip
+        return [path for path in places if path.is_file()]
+
+    def _start_from(self, present: dict[str, Any], workflow: ConfigWorkflow, chosen: Collection[str]) -> None:
         parser = workflow.parser
-        provenance = checked_provenance(self.model.weights)
-        if "network_def" in provenance:
+        if "network_def" in present:
             # The knobs too: the network's size may go with that of the crops, and the new model.json repeats them.
-            for knob, value in provenance.get("settings", {}).items():
+            for knob, value in present.get("settings", {}).items():
                 if knob in parser.get() and knob not in chosen and knob not in RUN_SETTINGS and _is_plain(value):
                     parser[knob] = value
-            parser["network_def"] = provenance["network_def"]
+            parser["network_def"] = present["network_def"]
         loader = {
             "_target_": "CheckpointLoader",
-            "load_path": str(self.model.weights),
+            "load_path": str(present["weights"]),
             "load_dict": {"model": "$@network"},
             "map_location": "cpu",
         }
@@ -279,6 +299,11 @@ class BundleTrain(TrainTask):
 def devices() -> list[str]:
     """The devices that a client may choose from, the best first."""
     return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+
+
+def usable_device(wished: str | None) -> str:
+    """The wished device where there is one, else the best that there is."""
+    return wished if wished and (not wished.startswith("cuda") or torch.cuda.is_available()) else "auto"
 
 
 def _first(value: Any) -> str | None:

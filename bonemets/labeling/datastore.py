@@ -1,11 +1,12 @@
 """MONAI Label's store of images and labels in a folder, made safe: versions, conflicts, kills, several processes.
 
-The layout is MONAI Label's own (``datastore_v2.json``, ``ID.nii.gz``, ``labels/TAG/ID.nii.gz``), so its other tools and
-``bonemets datalist --format monailabel`` read it.
+The layout is MONAI Label's own (``datastore_v2.json``, ``ID.nii.gz`` or ``ID.png``, ``labels/TAG/ID.nii.gz``), so its
+other tools and ``bonemets datalist --format monailabel`` read it.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -19,16 +20,20 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import HTTPException
 from filelock import FileLock
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
+from bonemets.data.ct import CTScan
 from bonemets.data.files import write_bytes
+from bonemets.data.planar import PlanarScan
 from bonemets.errors import InputError
 from bonemets.labeling.history import LabelHistory, Version
-from bonemets.labeling.masks import label_bytes
+from bonemets.labeling.masks import label_bytes, read_mask
+from bonemets.labeling.modalities import NM, read_item
 from bonemets.labeling.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -39,6 +44,9 @@ USER: ContextVar[str] = ContextVar("user", default="")
 SAVED: ContextVar[dict[str, Any]] = ContextVar("saved", default={})  # noqa: B039
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 EXTENSION = ".nii.gz"
+IMAGE_EXTENSIONS = (EXTENSION, ".png")
+# What the server alone says of a label, and of an image.
+LABEL_FACTS, IMAGE_FACTS = ("version", "user", "time"), ("modality",)
 
 
 class VersionedDatastore(LocalDatastore):
@@ -57,10 +65,13 @@ class VersionedDatastore(LocalDatastore):
 
     def __init__(self, work: Workspace) -> None:
         self.work = work
+        self.modality: str | None = None
         self.history = LabelHistory(work.history)
         self._stamp: tuple[int, int] | None = None
         self._thread_lock = threading.RLock()
-        super().__init__(str(work.datastore), extensions=[f"*{EXTENSION}"], auto_reload=False, read_only=True)
+        super().__init__(
+            str(work.datastore), extensions=[f"*{e}" for e in IMAGE_EXTENSIONS], auto_reload=False, read_only=True
+        )
         self.refresh()
 
     # --- one file, several processes
@@ -111,13 +122,20 @@ class VersionedDatastore(LocalDatastore):
 
     def refresh(self) -> None:
         """Take in images that were added, and finish or note what happened to labels while no server ran."""
-        images = {path.name.removesuffix(EXTENSION) for path in self.work.datastore.glob(f"*{EXTENSION}")}
+        files = {
+            path.name.removesuffix(extension): extension
+            for extension in IMAGE_EXTENSIONS
+            for path in self.work.datastore.glob(f"*{extension}")
+        }
+        links = self.work.links()
         with self._change() as model:
-            for gone in set(model.objects) - images:
+            for gone in set(model.objects) - set(files):
                 del model.objects[gone]
-            for added in sorted(images - set(model.objects)):
-                info = {"ts": int(time.time()), "name": f"{added}{EXTENSION}"}
-                model.objects[added] = ImageLabelModel(image=DataModel(info=info, ext=EXTENSION))
+            for added in sorted(set(files) - set(model.objects)):
+                info = {"ts": int(time.time()), "name": f"{added}{files[added]}"}
+                model.objects[added] = ImageLabelModel(image=DataModel(info=info, ext=files[added]))
+            for image, entry in model.objects.items():
+                entry.image.info["modality"] = links[image].modality if image in links else NM
             self._recover(model)
 
     def _recover(self, model: LocalDatastoreModel) -> None:
@@ -147,13 +165,60 @@ class VersionedDatastore(LocalDatastore):
     def _take_in(self, image: str, tag: str, path: Path) -> Version | None:
         """Keep a label that another program has put there, as a version of its own."""
         try:
-            content, lesion_pixels = label_bytes(self.work.image(image), path)
+            content, lesion_pixels = label_bytes(self.work.image(image), path, self.work.modality(image))
         except InputError as error:
             logger.warning(f"label {tag} of {image} was left as it is: {error}")
             return None
         version = self.history.add(image, tag, "found", content, user="", lesion_pixels=lesion_pixels)
         write_bytes(path, content)
         return version
+
+    # --- items of one modality
+
+    def of_modality(self, modality: str | None) -> VersionedDatastore:
+        """The same datastore, of which only the images of one modality are seen; None for all."""
+        view = copy.copy(self)
+        view.modality = modality
+        return view
+
+    def modality_of(self, image: str) -> str:
+        """The modality of an image."""
+        return str(self.get_image_info(image).get("modality", NM))
+
+    def progress(self) -> dict[str, dict[str, int]]:
+        """Modality → how many images there are, and how many have a final label."""
+        labeled = set(self.get_labeled_images())
+        counts: dict[str, dict[str, int]] = {}
+        for image in self.list_images():
+            count = counts.setdefault(self.modality_of(image), {"total": 0, "labeled": 0})
+            count["total"] += 1
+            count["labeled"] += image in labeled
+        return counts
+
+    def list_images(self) -> list[str]:
+        """The images' names."""
+        return self._seen(super().list_images())
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """The images that have a final label."""
+        return self._seen(super().get_labeled_images(label_tag, labels))
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """The images that have no final label."""
+        return self._seen(super().get_unlabeled_images(label_tag, labels))
+
+    def _seen(self, images: list[str]) -> list[str]:
+        return [image for image in images if self.modality in (None, self.modality_of(image))]
+
+    # --- pixels
+
+    def read(self, image: str) -> PlanarScan | CTScan:
+        """An image's pixels, (H, W, V) as displayed, with what is known of them."""
+        return read_item(self.get_image_uri(image), self.modality_of(image))
+
+    def read_label(self, image: str, tag: str) -> np.ndarray:
+        """A label's values, (H, W, V) as displayed."""
+        return read_mask(self.get_label_uri(image, tag), self.modality_of(image))
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """The label's file; empty if there is none."""
@@ -166,7 +231,7 @@ class VersionedDatastore(LocalDatastore):
 
         Args:
             image_id: the item.
-            label_filename: the label's file, in any format that planar scans are read from.
+            label_filename: the label's file, in any format that images of its modality are read from.
             label_tag: ``final``, ``original``, or another word.
             label_info: what the client says of it; its ``base_version`` is the version that the annotator started
                 from, 0 for none.
@@ -184,11 +249,12 @@ class VersionedDatastore(LocalDatastore):
         if not TAG.fullmatch(tag):
             raise HTTPException(400, f"a tag is made of letters, digits, _ and -, got {tag!r}")
         try:
-            content, lesion_pixels = label_bytes(self.work.image(image_id), Path(label_filename))
+            modality = self.work.modality(image_id)
+            content, lesion_pixels = label_bytes(self.work.image(image_id), Path(label_filename), modality)
         except InputError as error:
             # The name of the uploaded file means nothing to the client.
             raise HTTPException(400, str(error).replace(f"{label_filename}: ", "the label ")) from error
-        info = {key: value for key, value in (label_info or {}).items() if key not in ("version", "user", "time")}
+        info = {key: value for key, value in (label_info or {}).items() if key not in LABEL_FACTS}
         SAVED.set({"tag": tag})
         with self._change() as model:
             if tag != DefaultLabelTag.ORIGINAL:
@@ -250,7 +316,8 @@ class VersionedDatastore(LocalDatastore):
         with self._change() as model:
             if image_id not in model.objects:
                 raise ImageNotFoundException(f"Image {image_id} not found")
-            model.objects[image_id].image.info.update(info)
+            facts = {key: value for key, value in info.items() if key not in IMAGE_FACTS}
+            model.objects[image_id].image.info.update(facts)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Add to what is known of a label; who saved which version cannot be changed."""
@@ -259,7 +326,7 @@ class VersionedDatastore(LocalDatastore):
             label = model.label(label_id, tag)
             if label is None:
                 raise LabelNotFoundException(f"Label: {label_id} Tag: {tag} not found")
-            label.info.update({key: value for key, value in info.items() if key not in ("version", "user", "time")})
+            label.info.update({key: value for key, value in info.items() if key not in LABEL_FACTS})
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """A zip archive of the labeled images.

@@ -22,6 +22,8 @@ from bonemets.errors import InputError
 VARIABLE = "BONEMETS_LABEL_VENV"
 FOLDER = ".venv-label"
 PINS = "constraints-label.txt"
+# What every test ran on. The pins have versions for 3.10 and for newer ones too.
+TESTED = "3.11"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -60,13 +62,12 @@ def create(folder: Path) -> None:
         folder: where; an environment that is there already is brought up to date.
 
     Raises:
-        InputError: if pip fails, with what it said.
+        InputError: if pip fails, with what it said, or MONAI Label cannot be imported afterwards.
     """
     if is_here():
         raise InputError("this Python belongs to MONAI Label's environment; run the one of the core installation")
     venv.create(folder, with_pip=True)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = folder / "lib" / version / "site-packages"
+    packages = folder / "lib" / f"python{_version()}" / "site-packages"
     # addsitedir also reads the .pth files there, one of which leads to an editable installation.
     lines = [f"import site; site.addsitedir({path!r})" for path in _core_packages()]
     (packages / "_bonemets_core.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -76,8 +77,35 @@ def create(folder: Path) -> None:
     for command in (install, [python, "-m", "bonemets.labeling.compat"]):
         result = subprocess.run(command, text=True, capture_output=True, check=False)
         if result.returncode:
-            reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise InputError(f"{' '.join(command)} failed: {reason}")
+            raise InputError(f"{' '.join(command)} failed: {_last_line(result.stderr)}")
+    check(folder / "bin" / "python")
+
+
+def check(python: Path) -> None:
+    """Import what the server and its clients need: newer versions of Python lack modules that MONAI Label asks for.
+
+    Args:
+        python: the environment's Python.
+
+    Raises:
+        InputError: if that fails.
+    """
+    command = [str(python), "-c", "import monailabel.interfaces.app, monailabel.client"]
+    result = subprocess.run(command, text=True, capture_output=True, check=False)
+    if result.returncode:
+        raise InputError(
+            f"MONAI Label cannot be imported with this Python, {_version()} ({_last_line(result.stderr)}); it was "
+            f"tested with {TESTED}: make the core's environment with that (rm -r .venv && make label "
+            f"PYTHON=python{TESTED})"
+        )
+
+
+def _version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]
 
 
 def _core_packages() -> list[str]:
@@ -92,6 +120,8 @@ def main() -> int:
     except InputError as error:
         sys.stderr.write(f"bonemets: {error}\n")
         return 2
+    if _version() != TESTED:
+        print(f"note: MONAI Label was tested with Python {TESTED} only, and imported with this one, {_version()}")
     print(f"MONAI Label is installed in {folder}; start it with: bonemets label --studies FOLDER")
     return 0
 

@@ -7,13 +7,14 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bonemets.engines.bundles import list_bundles
+from bonemets.engines.bundles import bundle_metadata, list_bundles
 from bonemets.errors import InputError
+from bonemets.labeling.modalities import NAMES, NM, bundle_modality, name_of
 from bonemets.labeling.studies import Imported, import_studies
 from bonemets.labeling.workspace import Workspace
 
@@ -39,14 +40,22 @@ def default_work(studies: str) -> Path:
     return folder.with_name(f"{folder.name}-labels")
 
 
-def take_in(studies: str, work: Workspace) -> Imported:
+def take_in(studies: str, work: Workspace, modality: str | None = None) -> Imported:
     """Bring the work list up to date with the studies.
+
+    Args:
+        studies: folder or DICOMweb address.
+        work: the annotation project.
+        modality: what the folder's files are that are not DICOM; by default they are looked at.
+
+    Returns:
+        What was found.
 
     Raises:
         InputError: if there is nothing to read.
     """
     if not is_address(studies):
-        return import_studies(Path(studies), work)
+        return import_studies(Path(studies), work, modality)
     from bonemets.labeling.archive import Archive
     from bonemets.labeling.segmentations import send_waiting
 
@@ -55,7 +64,10 @@ def take_in(studies: str, work: Workspace) -> Imported:
     return found
 
 
-def serve(studies: str, work: Workspace, host: str, port: int, weights: Mapping[str, Path] | None = None) -> None:
+def serve(
+    studies: str, work: Workspace, host: str, port: int, weights: Mapping[str, Path] | None = None,
+    modality: str | None = None,
+) -> None:  # fmt: skip
     """Run the server until it is stopped.
 
     Args:
@@ -64,6 +76,7 @@ def serve(studies: str, work: Workspace, host: str, port: int, weights: Mapping[
         host: address to listen on.
         port: port to listen on.
         weights: bundle → weights to begin with.
+        modality: what the studies' files are that are not DICOM; by default they are looked at.
 
     Raises:
         InputError: if the studies cannot be read, the project is in use, or the port is taken.
@@ -76,30 +89,47 @@ def serve(studies: str, work: Workspace, host: str, port: int, weights: Mapping[
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"{work.folder} is being served already; stop that server or choose another --work") from error
-    found = take_in(studies, work)
+    found = take_in(studies, work, modality)
     for problem in found.problems:
         sys.stderr.write(f"bonemets: {problem}\n")
-    bundles = work.refresh_bundles(list_bundles())
+    # Before the weights that the bundles ship, which are taken where there are none yet.
     for name, file in (weights or {}).items():
         print(
             f"{name}: {'begins with' if work.begin_with(name, file) else 'has weights already, not replaced by'} {file}"
         )
-    trained = [path.name for path in bundles if (path / "models" / "model.pt").is_file()]
+    bundles = work.refresh_bundles(list_bundles())
     prepare_app(work)
     set_environment(work)
     # MONAI Label reads its settings from the environment when it is imported, and a .env file of the current folder.
     os.chdir(work.app)
     from monailabel.main import Main
 
-    items = len(work.links())
-    print(f"{items} scan{'s' if items != 1 else ''} ({found}); labels are kept in {work.folder}")
-    print(f"models: {', '.join(trained) or 'none has weights yet: label some scans and train'}")
+    for line in describe(work, bundles):
+        print(line)
+    print(f"taken in: {found}; labels are kept in {work.folder}")
     print(f"serving on http://{host}:{port}", flush=True)
     sys.argv = [
         "monailabel", "start_server", "--app", str(work.app), "--studies", studies, "--host", host,
         "--port", str(port), "--uvicorn_app", "bonemets.labeling.server:app", "--conf", "work", str(work.folder),
+        *(["--conf", "modality", modality] if modality else []),
     ]  # fmt: skip
     Main().run()
+
+
+def describe(work: Workspace, bundles: Iterable[Path]) -> list[str]:
+    """What is served, one line for each modality: items, bundles with weights, and bundles that can be trained."""
+    modalities = [link.modality for link in work.links().values()] or [NM]
+    lines = []
+    for modality in (each for each in NAMES if each in modalities):
+        count = modalities.count(modality) if work.links() else 0
+        known = [path for path in bundles if bundle_modality(bundle_metadata(path)) == modality]
+        trained = [path.name for path in known if (path / "models" / "model.pt").is_file()]
+        others = [path.name for path in known if path.name not in trained]
+        lines.append(
+            f"{count} {name_of(modality, count)}; models: {', '.join(trained) or 'none has weights yet'}"
+            + (f"; to be trained: {', '.join(others)}" if others else "")
+        )
+    return lines
 
 
 def check_port(host: str, port: int) -> None:
@@ -127,7 +157,7 @@ def set_environment(work: Workspace) -> None:
     # What clients send, and proposals on their way: patients' images, so they stay in the project.
     os.environ["TMPDIR"] = tempfile.tempdir = str(work.app / "sent")
     settings = {
-        # It would start a process after every request for the next scan; `BoneScanApp` scores when that is needed.
+        # It would start a process after every request for the next scan; `BonemetsApp` scores when that is needed.
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
         "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
         "MONAI_LABEL_SESSION_PATH": str(work.app / "sent" / "sessions"),

@@ -1,54 +1,49 @@
-"""Numbers about scans that strategies choose by, and about proposals that a lab lead looks at.
+"""What is noted of images in the datastore: what strategies choose by, and how good proposals were.
 
-A new measure of uncertainty is one function in `SCORES`: the app then has a scoring method and a strategy of that name.
+What is computed is in `bonemets.labeling.scores`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.scoring import ScoringMethod
+from numpy.typing import NDArray
 
-from bonemets.data.planar import PlanarScan
-from bonemets.data.study import read_planar
+from bonemets.engines.bundles import file_sha256
 from bonemets.engines.predictor import BundlePredictor
-from bonemets.labeling.bundle_tasks import BundleModel
+from bonemets.labeling.bundle_tasks import BundleModel, usable_device
 from bonemets.labeling.masks import IGNORE
+from bonemets.labeling.scores import SCORES, bottleneck_features
 
 logger = logging.getLogger(__name__)
 
-# From a bundle and a scan to a number; the greater, the more is to be learned from the scan's label.
-Score = Callable[[BundlePredictor, PlanarScan], float]
-
-
-def mean_entropy(predictor: BundlePredictor, scan: PlanarScan) -> float:
-    """Mean binary entropy of the lesion probability, in bits a pixel, over all views."""
-    chance = predictor.predict(scan).probability.astype(np.float64).clip(1e-7, 1 - 1e-7)
-    return float(np.mean(-chance * np.log2(chance) - (1 - chance) * np.log2(1 - chance)))
-
-
-SCORES: dict[str, Score] = {"mean_entropy": mean_entropy}
+FEATURES = "features"
+# What is computed of images: numbers, and the features that diversity is measured by.
+VALUES: dict[str, Callable[..., Any]] = {**SCORES, FEATURES: bottleneck_features}
 
 
 class ScoreImages(ScoringMethod):
-    """Score every image that has no final label, and note it in the datastore with the weights that it is of.
+    """Compute a value of every image that needs it, and note it in the datastore with the weights that it is of.
 
-    Images that have a score of the present weights are left out, so that it can be called as often as one likes.
+    Images that have a value of the present weights are left out, so that it can be called as often as one likes.
+    Scores are of images without a final label, features also of those with one, which others must differ from.
 
     Args:
-        name: key of the score in the image's information.
-        score: the function.
+        name: key in `VALUES`, and in the image's information.
         models: the bundles; the request's ``model``, else the first that has weights, is used.
     """
 
-    def __init__(self, name: str, score: Score, models: dict[str, BundleModel]) -> None:
-        super().__init__((score.__doc__ or name).splitlines()[0])
+    def __init__(self, name: str, models: dict[str, BundleModel]) -> None:
+        super().__init__(summary(VALUES[name]))
         self.name = name
-        self.score = score
         self.models = models
 
     def model(self, request: dict[str, Any]) -> BundleModel | None:
@@ -57,23 +52,27 @@ class ScoreImages(ScoringMethod):
         return next((model for model in [*wished, *self.models.values()] if model.weights.is_file()), None)
 
     def waiting(self, datastore: Datastore, model: BundleModel) -> list[str]:
-        """The images that lack a score of the present weights."""
-        sha256 = model.weights_sha256()
-        images = datastore.get_unlabeled_images()
-        return sorted(image for image in images if score_of(datastore, image, self.name).get("weights") != sha256)
+        """The images that lack a value of the present weights."""
+        sha256 = committee_sha256(model)
+        images = datastore.list_images() if self.name == FEATURES else datastore.get_unlabeled_images()
+        return sorted(image for image in images if value_of(datastore, image, self.name).get("weights") != sha256)
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, float]:
-        """Score; image → score of those that were scored now."""
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Compute; image → value of those that were computed now."""
         model = self.model(request)
-        if model is None:
+        waiting = [] if model is None else self.waiting(datastore, model)
+        if model is None or not waiting:
             return {}
-        predictor = model.predictor(request.get("device"))
-        sha256, result = model.weights_sha256(), {}
-        for image in self.waiting(datastore, model):
-            result[image] = self.score(predictor, read_planar(datastore.get_image_uri(image)))
+        # Of its own: scores act on the networks, and the one for proposals may be in use meanwhile.
+        device = usable_device(request.get("device"))
+        predictors = [BundlePredictor(model.folder, device, path) for path in committee(model)]
+        sha256, result = committee_sha256(model), {}
+        for image in waiting:
+            value = VALUES[self.name](predictors, datastore.read(image))
+            result[image] = [round(float(each), 5) for each in value] if self.name == FEATURES else value
             info = {"score": result[image], "weights": sha256, "model": model.name}
             datastore.update_image_info(image, {self.name: info})
-            logger.info(f"{self.name} of {image}: {result[image]:.5g}")
+            logger.info(f"{self.name} of {image}: {result[image]}")
         return result
 
 
@@ -90,8 +89,7 @@ class LesionDice(ScoringMethod):
         result = {}
         for image in datastore.list_images():
             if {truth_tag, proposal_tag} <= set(datastore.get_labels_by_image_id(image)):
-                truth = read_planar(datastore.get_label_uri(image, truth_tag)).pixels
-                proposal = read_planar(datastore.get_label_uri(image, proposal_tag)).pixels
+                truth, proposal = (datastore.read_label(image, tag) for tag in (truth_tag, proposal_tag))
                 result[image] = lesion_dice(truth, proposal)
                 datastore.update_image_info(image, {"dice": result[image]})
         return result
@@ -105,8 +103,43 @@ def lesion_dice(truth: np.ndarray, proposal: np.ndarray) -> float:
     return 2 * int((lesion & proposed).sum()) / total if total else 1.0
 
 
-def score_of(datastore: Datastore, image: str, name: str) -> dict[str, Any]:
-    """What is noted of an image's score; empty if it has none."""
+def summary(function: Callable[..., Any]) -> str:
+    """The first line of a function's documentation."""
+    return (function.__doc__ or function.__name__).splitlines()[0]
+
+
+def committee(model: BundleModel) -> list[Path]:
+    """The weights that score: the present ones, and those in ``models/ensemble`` if somebody has put any there."""
+    return [model.weights, *sorted((model.weights.parent / "ensemble").glob("*.pt"))]
+
+
+def committee_sha256(model: BundleModel) -> str:
+    """Fingerprint of the weights that score; of the present weights' file if they are alone."""
+    files = [file_sha256(path) for path in committee(model)]
+    return files[0] if len(files) == 1 else hashlib.sha256("".join(files).encode()).hexdigest()
+
+
+def value_of(datastore: Datastore, image: str, name: str) -> dict[str, Any]:
+    """What is noted of an image under a name in `VALUES`; empty if there is nothing."""
     found = datastore.get_image_info(image).get(name)
     # Clients may write to the same place.
-    return found if isinstance(found, dict) and isinstance(found.get("score"), float) else {}
+    if not isinstance(found, dict):
+        return {}
+    value = found.get("score")
+    numbers = value if name == FEATURES and isinstance(value, list) and value else [value]
+    return found if all(isinstance(number, float) for number in numbers) else {}
+
+
+def features_of(datastore: Datastore, images: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+    """Image → features, of one network's weights: those that most of the images have features of.
+
+    Features of different weights say nothing about each other.
+    """
+    noted = {image: value_of(datastore, image, FEATURES) for image in images}
+    found = {image: (value.get("weights"), value["score"]) for image, value in noted.items() if value}
+    kinds = Counter((weights, len(vector)) for weights, vector in found.values()).most_common(1)
+    return {
+        image: np.array(vector, dtype=np.float64)
+        for image, (weights, vector) in found.items()
+        if (weights, len(vector)) == kinds[0][0]
+    }

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import requests
 
-from bonemets.data.study import read_planar
+from bonemets.data.ct import read_ct
 from bonemets.dicom.seg import write_seg
+from bonemets.dicom.seg_ct import write_ct_seg
 from bonemets.errors import InputError
 from bonemets.labeling.archive import Archive, note_sent, sent_version
 from bonemets.labeling.history import LabelHistory
+from bonemets.labeling.masks import read_mask
+from bonemets.labeling.modalities import CT
 from bonemets.labeling.studies import read_source
 from bonemets.labeling.workspace import Workspace
 
@@ -19,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def keep_segmentation(item: str, work: Workspace, studies: str) -> str:
-    """Write the item's final label as ``segmentations/ITEM.dcm``, on the frames that it was read from.
+    """Write the item's final label as ``segmentations/ITEM.dcm``, on the frames or slices that it was read from.
 
     The label is saved already; what goes wrong here is told and changes nothing about that.
 
@@ -33,16 +38,24 @@ def keep_segmentation(item: str, work: Workspace, studies: str) -> str:
         went wrong.
     """
     try:
-        source = read_source(item, work)
-        if source is None:
-            return ""
         version = LabelHistory(work.history).newest()[item, "final"].version
-        label = read_planar(work.datastore / "labels" / "final" / f"{item}.nii.gz").pixels
+        label = work.datastore / "labels" / "final" / f"{item}.nii.gz"
         path = work.segmentations / f"{item}.dcm"
-        write_seg(
-            path, source, np.asarray(label == 1), algorithm_name="bonemets label", algorithm_type="SEMIAUTOMATIC",
-            series_description=f"Bone metastases, annotated, version {version}; research use only",
-        )  # fmt: skip
+        about: dict[str, Any] = {
+            "algorithm_name": "bonemets label", "algorithm_type": "SEMIAUTOMATIC",
+            "series_description": f"Bone metastases, annotated, version {version}; research use only",
+        }  # fmt: skip
+        link = work.links().get(item)
+        if link is not None and link.modality == CT:
+            if link.format != "dicom":
+                return ""
+            # Its slices are not kept in the project, as a bone scan's frames are: they lie where they came from.
+            write_ct_seg(path, read_ct(Path(studies) / link.source), read_mask(label, CT) == 1, **about)
+        else:
+            source = read_source(item, work)
+            if source is None:
+                return ""
+            write_seg(path, source, np.asarray(read_mask(label) == 1), **about)
     except (InputError, ValueError) as error:
         logger.warning(f"no DICOM SEG of {item}: {error}")
         return f"not written: {error}"

@@ -17,27 +17,28 @@ from starlette.staticfiles import StaticFiles
 from bonemets.errors import InputError
 from bonemets.labeling.access import SignedInOnly, name_algorithms
 from bonemets.labeling.launch import app_source, take_in
-from bonemets.labeling.scoring import SCORES, score_of
+from bonemets.labeling.scores import SCORES
+from bonemets.labeling.scoring import value_of
 from bonemets.labeling.strategies import reserved
 
 ANYONE = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
-router = APIRouter(prefix="/bonemets", tags=["Bone scans"])
+router = APIRouter(prefix="/bonemets", tags=["bonemets"])
 
 
 @router.get("/worklist")
 async def worklist(client_id: str = "", user: User = ANYONE) -> list[dict[str, Any]]:
-    """Every item with its views, labels, scores, and whether another annotator has it before them."""
+    """Every item: its modality, views, labels, scores, and whether another annotator has it before them."""
     instance = app_instance()
     store, items = instance.datastore(), []
     for item, link in instance.work.links().items():
         info = store.get_image_info(item)
         if info:
             labels = {tag: store.get_label_info(item, tag) for tag in store.get_labels_by_image_id(item)}
-            scores = {name: score_of(store, item, name).get("score") for name in SCORES}
+            scores = {name: value_of(store, item, name).get("score") for name in SCORES}
             items.append({
-                "id": item, "views": link.views, "labels": labels, "scores": scores, "dice": info.get("dice"),
-                "reserved": reserved(info, client_id or user.username),
+                "id": item, "modality": link.modality, "views": link.views, "labels": labels, "scores": scores,
+                "dice": info.get("dice"), "reserved": reserved(info, client_id or user.username),
             })  # fmt: skip
     return items
 
@@ -66,7 +67,7 @@ async def studies(user: User = ANNOTATOR) -> dict[str, Any]:
     """Take in studies that were added since the server started."""
     instance = app_instance()
     try:
-        found = take_in(settings.MONAI_LABEL_STUDIES, instance.work)
+        found = take_in(settings.MONAI_LABEL_STUDIES, instance.work, instance.conf.get("modality"))
     except InputError as error:
         raise HTTPException(400, str(error)) from error
     instance.datastore().refresh()

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmwrite
+from PIL import Image
+from pydicom import Dataset, dcmwrite
 
-from bonemets.data.adapters.base import list_files, stem_of
-from bonemets.data.files import write_nifti
-from bonemets.data.geometry import without_view
-from bonemets.data.planar import PlanarScan, merge_views
-from bonemets.data.study import read_planar, read_study
-from bonemets.errors import InputError
+from bonemets.data.ct import CTScan, from_display
+from bonemets.data.files import write_bytes, write_nifti
+from bonemets.data.pictures import read_picture
+from bonemets.data.planar import PlanarScan
+from bonemets.data.study import read_study
+from bonemets.labeling.modalities import CT, PICTURE
+from bonemets.labeling.sources import Skipped, Source, find_images
 from bonemets.labeling.workspace import Link, Workspace
-
-# Masks and truth that lie beside images, as our own cohorts and most public sets name them.
-MASK_NAME = re.compile(r"[_.-](?:labels?|masks?|seg|segmentation|lesions?|hidden|bones|benign)$", re.IGNORECASE)
 
 
 @dataclass
-class Imported:
+class Imported(Skipped):
     """What `import_studies` found.
 
     Args:
         added: items that are new.
-        known: number of items that were there already.
-        masks: number of files that were passed over since their names say that they are masks.
-        problems: one line for each file that could not be read.
     """
 
     added: list[str] = field(default_factory=list)
-    known: int = 0
-    masks: int = 0
-    problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """In one line."""
@@ -50,15 +44,16 @@ class Imported:
         return ", ".join(parts)
 
 
-def import_studies(source: Path, work: Workspace) -> Imported:
-    """Take the planar scans of a folder into the work list, one item a study.
+def import_studies(source: Path, work: Workspace, modality: str | None = None) -> Imported:
+    """Take the images of a folder into the work list: a study's bone scan, a CT, or a picture is one item.
 
-    A study's two views become one image, (rows, columns, 2). DICOM objects are kept beside it, so that labels can be
-    written back as DICOM SEG. What was taken in before is recognized by its pixels.
+    A study's two views become one image, (rows, columns, 2). The DICOM objects of a bone scan are kept beside it, so
+    that labels can be written back as DICOM SEG. What was taken in before is recognized by its pixels.
 
     Args:
-        source: folder with NM DICOM (in any depth), or else NIfTI, NRRD or PNG files.
+        source: folder with NM or CT DICOM (in any depth), NIfTI, NRRD, JPEG or PNG files.
         work: the annotation project.
+        modality: what the files are that are not DICOM; by default they are looked at.
 
     Returns:
         What was found.
@@ -67,120 +62,101 @@ def import_studies(source: Path, work: Workspace) -> Imported:
         InputError: if the folder holds nothing that can be read.
     """
     result = Imported()
-    # Where there is DICOM, read_study passes over everything else.
-    scans = read_study(source, report=lambda error: result.problems.append(str(error)))
-    if any(scan.dataset is not None for scan in scans):
-        places = [(scan, _place(scan, source)) for scan in scans]
-    else:
-        result.problems.clear()
-        places = _read_files(source, result)
-    if not places:
-        raise InputError(f"{source}: holds masks only; give a folder with images")
-    of_scan = {id(scan): place for scan, place in places}
-    add_scans([scan for scan, _ in places], work, result, name=lambda scan: (of_scan[id(scan)], of_scan[id(scan)]))
+    places = {link.source: link for link in work.links().values() if link.modality == CT}
+
+    def is_known(place: str, path: Path) -> bool:
+        return place in places and _changed(path) < datetime.fromisoformat(places[place].imported)
+
+    for found in find_images(source, result, modality, is_known):
+        # A series right in the studies' folder has that folder's name.
+        add_image(found, work, result, source.resolve().name if found.place == "." else found.place)
     return result
 
 
-def _read_files(source: Path, result: Imported) -> list[tuple[PlanarScan, str]]:
-    """The scans of files that are not DICOM, each with its place; two files that differ in the view's name are one."""
-    groups: dict[tuple[Path, str], list[PlanarScan]] = defaultdict(list)
-    for path in list_files(source):
-        if is_mask(path):
-            result.masks += 1
-            continue
-        try:
-            groups[path.parent, without_view(path.name)].append(read_planar(path))
-        except InputError as error:
-            result.problems.append(str(error))
-    places = []
-    for scans in groups.values():
-        scans.sort(key=lambda scan: scan.views)
-        pair = [scan.views for scan in scans] == [("anterior",), ("posterior",)] and scans[0].shape == scans[1].shape
-        if pair:
-            file = scans[0].path
-            shared = re.sub(r"[_.-]{2,}", "_", stem_of(Path(without_view(file.name)))).strip("_.-")
-            named = file.parent / shared if shared else file.parent
-            place = _below(named, source)
-            places.append((merge_views(*scans), source.name if place == "." else place))
-        else:
-            places.extend((scan, _below(scan.path, source)) for scan in scans)
-    return places
-
-
-def add_scans(
-    scans: Iterable[PlanarScan], work: Workspace, result: Imported, name: Callable[[PlanarScan], tuple[str, str]]
-) -> None:
-    """Add scans to the work list.
+def add_image(found: Source, work: Workspace, result: Imported, name: str) -> None:
+    """Add an image to the work list, if its pixels are not there yet.
 
     Args:
-        scans: the scans.
+        found: the image.
         work: the annotation project.
         result: what is found is noted here.
-        name: says where a scan came from, and what the item's name is made from.
+        name: what the item's name is made from.
     """
     links = work.links()
-    known = {link.sha256 for link in links.values()}
-    for scan in scans:
-        sha256 = hashlib.sha256(np.ascontiguousarray(scan.pixels).tobytes()).hexdigest()
-        if sha256 in known:
-            result.known += 1
-            continue
-        known.add(sha256)
-        source, wished = name(scan)
-        item = _free_name(wished, links)
-        _write_item(item, scan, work)
-        links[item] = _link(item, source, scan, sha256)
-        # After every item, so that a stop in between leaves no image without its link.
-        work.write_links(links)
-        result.added.append(item)
-
-
-def is_mask(path: Path) -> bool:
-    """Whether the name says that the file is a mask."""
-    return MASK_NAME.search(re.sub(r"\.(nii\.gz|[a-z0-9]+)$", "", path.name, flags=re.IGNORECASE)) is not None
+    pixels = read_picture(found.image.path) if found.modality == PICTURE else found.image.pixels
+    sha256 = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    if any(link.sha256 == sha256 for link in links.values()):
+        result.known += 1
+        return
+    item = _free_name(name, links)
+    _write_item(item, found, pixels, work)
+    links[item] = _link(item, found, sha256)
+    # After every item, so that a stop in between leaves no image without its link.
+    work.write_links(links)
+    result.added.append(item)
 
 
 def read_source(item: str, work: Workspace) -> PlanarScan | None:
-    """The scan of an item as its DICOM objects have it; None if it did not come from DICOM."""
+    """The bone scan of an item as its DICOM objects have it; None if it did not come from DICOM."""
     folder = work.dicom / item
     return read_study(folder)[0] if folder.is_dir() else None
 
 
-def _write_item(item: str, scan: PlanarScan, work: Workspace) -> None:
-    datasets = {frame.dataset.SOPInstanceUID: frame.dataset for frame in scan.frames}
-    for number, dataset in enumerate(datasets.values(), start=1):
-        folder = work.dicom / item
+def _write_item(item: str, found: Source, pixels: np.ndarray, work: Workspace) -> None:
+    image = found.image
+    if found.modality == PICTURE or (isinstance(image, CTScan) and image.format == "image"):
+        # Pixels only: nothing of what cameras write beside them, such as the way a picture is to be turned.
+        buffer = io.BytesIO()
+        Image.fromarray(np.squeeze(pixels).astype(np.uint8)).save(buffer, "PNG", compress_level=3)
+        write_bytes(work.datastore / f"{item}.png", buffer.getvalue())
+    elif isinstance(image, CTScan):
+        array = from_display(_whole(pixels, np.int16), image.source_affine, image.source_shape)
+        write_nifti(work.datastore / f"{item}.nii.gz", array, image.source_affine)
+    else:
+        datasets = {frame.dataset.SOPInstanceUID: frame.dataset for frame in image.frames}
+        _keep_dicom(item, datasets.values(), work)
+        write_nifti(work.datastore / f"{item}.nii.gz", _whole(pixels, np.uint16), image.affine)
+
+
+def _keep_dicom(item: str, datasets: Iterable[Dataset], work: Workspace) -> None:
+    folder = work.dicom / item
+    for number, dataset in enumerate(datasets, start=1):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{number}.part"
         dcmwrite(temporary, dataset, enforce_file_format=True)
         temporary.replace(folder / f"{number}.dcm")
-    pixels = scan.pixels
-    whole = pixels.min() >= 0 and pixels.max() < 2**16 and np.array_equal(pixels, np.rint(pixels))
-    write_nifti(work.image(item), pixels.astype(np.uint16 if whole else np.float32), scan.affine)
 
 
-def _link(item: str, source: str, scan: PlanarScan, sha256: str) -> Link:
-    header = scan.dataset
-    patient, study = item, ""
+def _whole(pixels: np.ndarray, kind: type[np.integer]) -> np.ndarray:
+    """The pixels as whole numbers where they are and fit, else as float32."""
+    limits = np.iinfo(kind)
+    fits = pixels.min() >= limits.min and pixels.max() <= limits.max and np.array_equal(pixels, np.rint(pixels))
+    return pixels.astype(kind if fits else np.float32)
+
+
+def _link(item: str, found: Source, sha256: str) -> Link:
+    image = found.image
+    datasets = image.datasets if isinstance(image, CTScan) else tuple(frame.dataset for frame in image.frames)
+    views = tuple(image.views) if isinstance(image, PlanarScan) and found.modality != PICTURE else ()
+    patient, study = found.patient or item, ""
     series: tuple[str, ...] = ()
-    if header is not None:
+    if datasets:
+        header = datasets[0]
         identity = str(header.get("PatientID") or header.get("StudyInstanceUID"))
         # Not the identifier itself: this table and the data lists made with it may travel.
         patient = "patient_" + hashlib.sha256(identity.encode()).hexdigest()[:12]
         study = str(header.get("StudyInstanceUID", ""))
-        series = tuple(str(frame.dataset.get("SeriesInstanceUID", "")) for frame in scan.frames)
-    return Link(item, source, scan.format, tuple(scan.views), sha256, patient, study, series)
+        series = tuple(str(dataset.get("SeriesInstanceUID", "")) for dataset in datasets)
+        series = tuple(dict.fromkeys(series)) if found.modality == CT else series
+    return Link(
+        item, found.place, image.format, views, sha256, patient, study, series, modality=found.modality
+    )  # fmt: skip
 
 
-def _place(scan: PlanarScan, source: Path) -> str:
-    """Where a scan of DICOM objects lies below the studies' folder."""
-    if scan.path.is_dir() and scan.path.resolve() == source.resolve():
-        return Path(getattr(scan.frames[0].dataset, "filename", None) or source.name).name
-    return _below(scan.path, source)
-
-
-def _below(path: Path, source: Path) -> str:
-    return path.relative_to(source).as_posix() if path.is_relative_to(source) else path.name
+def _changed(path: Path) -> datetime:
+    """When a file, or the newest one of a folder, was changed last."""
+    times = [each.stat().st_mtime for each in ([path, *path.iterdir()] if path.is_dir() else [path])]
+    return datetime.fromtimestamp(max(times), timezone.utc)
 
 
 def _free_name(wished: str, links: dict[str, Link]) -> str:

@@ -20,15 +20,16 @@ class Link:
     """Where an item of the work list came from.
 
     Args:
-        id: the item's name on the server; its image is ``datastore/ID.nii.gz``.
+        id: the item's name on the server; its image is ``datastore/ID.nii.gz`` or, for a picture, ``ID.png``.
         source: the file or folder, relative to the studies' folder; for DICOMweb the series' identifier.
         format: kind of the source.
-        views: one name per view, in the image's order.
+        views: one name per view, in the image's order; none for CT and pictures.
         sha256: of the pixels, so that a source that has changed becomes another item.
         patient: pseudonym that keeps a patient's studies in one fold.
         study: study instance UID; empty where the source is not DICOM.
         series: series instance UIDs, in the views' order.
         imported: when.
+        modality: ``"NM"``, ``"CT"`` or ``"dermoscopy"``; see `bonemets.labeling.modalities`.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Link:
     study: str = ""
     series: tuple[str, ...] = ()
     imported: str = field(default_factory=lambda: now())
+    modality: str = "NM"
 
 
 class Workspace:
@@ -49,7 +51,7 @@ class Workspace:
 
         links.json          item → source
         patients.csv        item → patient, as `bonemets datalist --patient-table` reads it
-        datastore/          what MONAI Label serves: ID.nii.gz, labels/final/ID.nii.gz, labels/original/ID.nii.gz
+        datastore/          what MONAI Label serves: ID.nii.gz or ID.png, labels/final/ID.nii.gz, labels/original/…
         history/            every version of every label, and labels.jsonl: who, when
         dicom/ID/           the DICOM objects that an item was read from
         segmentations/      ID.dcm: the newest final label as DICOM SEG
@@ -94,7 +96,13 @@ class Workspace:
 
     def image(self, item: str) -> Path:
         """The image of an item."""
-        return self.datastore / f"{item}.nii.gz"
+        picture = self.datastore / f"{item}.png"
+        return picture if picture.is_file() else self.datastore / f"{item}.nii.gz"
+
+    def modality(self, item: str) -> str:
+        """The modality of an item; a bone scan where an image was put there by hand."""
+        link = self.links().get(item)
+        return link.modality if link else "NM"
 
     def links(self) -> dict[str, Link]:
         """Item → where it came from.
@@ -118,7 +126,7 @@ class Workspace:
         buffer = io.StringIO()
         table = csv.writer(buffer)
         table.writerow(["image", "patient"])
-        table.writerows((f"{row['id']}.nii.gz", row["patient"]) for row in rows)
+        table.writerows((self.image(row["id"]).name, row["patient"]) for row in rows)
         write_bytes(self.patients_path, buffer.getvalue().encode())
 
     def refresh_bundles(self, bundles: dict[str, Path]) -> list[Path]:

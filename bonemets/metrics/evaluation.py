@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bonemets.metrics.breakdown import BreakdownRow, by_cluster, by_region, by_size
 from bonemets.metrics.cohort import Cohort
+from bonemets.metrics.froc import operating_point
 from bonemets.metrics.image import CRITERIA, ImageResult, bears_lesion, measure_image
 from bonemets.metrics.intervals import resampling_weights
 from bonemets.metrics.measures import Estimate, estimate
@@ -134,6 +135,7 @@ def patient_rows(evaluation: Evaluation) -> list[Row]:
     """One row per patient, for ``patients.csv``; Dice and sensitivity are over the patient's images together."""
     cohort, rows = evaluation.cohort, []
     columns = cohort.columns
+    at_one = _at_one_false_positive(cohort) if cohort.has_probability else {}
     for index, patient in enumerate(cohort.patients):
         total = {key: float(values[index]) for key, values in columns.items() if values.ndim == 1}
         row = {
@@ -153,8 +155,17 @@ def patient_rows(evaluation: Evaluation) -> list[Row]:
                 ratio(total[f"detected_{criterion}"], total[f"lesions_{criterion}"])
             )
             row[f"false_positives_{criterion}"] = int(total[f"false_positives_{criterion}"])
-        rows.append(row)
+        rows.append(row | {name: float(values[index]) for name, values in at_one.items()})
     return rows
+
+
+def _at_one_false_positive(cohort: Cohort) -> dict[str, NDArray[np.float64]]:
+    """Each patient's sensitivity and false findings where the cohort has at most one false finding a scan."""
+    detected, false, lesions = (cohort.columns[name] for name in ("froc_detected", "froc_false", "lesions_any"))
+    at = operating_point(detected.sum(axis=0), false.sum(axis=0) / len(false))
+    # Where every threshold makes more, only marking nothing makes none.
+    reached = (detected[:, at], false[:, at]) if at is not None else (np.zeros(len(false)), np.zeros(len(false)))
+    return {"froc_sensitivity_at_1": ratio(reached[0], lesions), "froc_false_positives_at_1": reached[1]}
 
 
 def lesion_rows(evaluation: Evaluation) -> list[Row]:

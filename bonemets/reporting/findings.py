@@ -5,12 +5,15 @@ Uptake is told relative to the rest of the body in the same view, since counts d
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bonemets.anatomy import place_atlas
 from bonemets.metrics.lesions import lesion_components
 from bonemets.transforms.body import body_mask
 
@@ -32,6 +35,10 @@ class Finding:
         counts_mean: mean pixel value.
         uptake_ratio: mean pixel value over that of the rest of the body (without all lesions) in the same view; None
             where the image shows no body.
+        bone: region of the skeleton that it lies in, as "right rib 5-8"; None where that is not certain, and in what
+            is no bone scan. See `bonemets.anatomy`.
+        bone_probability: the chance that this name is right or, without a name, that of the likeliest bone; None where
+            the skeleton was not found in the image.
     """
 
     number: int
@@ -45,10 +52,12 @@ class Finding:
     counts_max: float
     counts_mean: float
     uptake_ratio: float | None
+    bone: str | None = None
+    bone_probability: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The finding as plain JSON values, rounded to what they are worth."""
-        digits = {"probability_max": 4, "probability_mean": 4, "area_cm2": 3, "uptake_ratio": 3}
+        digits = {"probability_max": 4, "probability_mean": 4, "area_cm2": 3, "uptake_ratio": 3, "bone_probability": 3}
         return {
             key: round(value, digits.get(key, 2)) if isinstance(value, float) else value
             for key, value in asdict(self).items()
@@ -61,6 +70,8 @@ def measure_findings(
     mask: NDArray,
     views: tuple[str, ...],
     spacing: tuple[float, float] | None,
+    *,
+    name_bones: bool = True,
 ) -> list[Finding]:
     """Measure every lesion component of a study.
 
@@ -70,26 +81,26 @@ def measure_findings(
         mask: lesion mask, (H, W, V).
         views: name of each of the V views.
         spacing: row and column pixel spacing in mm; None where unknown.
+        name_bones: whether to look for the bones; not in what is no bone scan.
 
     Returns:
         The findings in reading order: view by view, head to feet.
     """
     findings: list[Finding] = []
+    placed = place_atlas(pixels, views, spacing) if name_bones and np.any(mask) else [None] * len(views)
     for index, view in enumerate(views):
-        counts, chance = pixels[..., index], probability[..., index]
-        labels, count = lesion_components(mask[..., index])
-        rest = counts[body_mask(counts) & (labels == 0)]
+        counts, chance, atlas = pixels[..., index], probability[..., index], placed[index]
+        rest = counts[body_mask(counts) & (mask[..., index] == 0)]
         background = float(rest.mean()) if rest.size else 0.0
-        places = ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))
-        for label, (row, column) in sorted(enumerate(places, start=1), key=lambda item: item[1]):
-            inside = labels == label
+        for inside, (row, column) in ordered_components(mask[..., index]):
             mean = float(counts[inside].mean())
+            bone = None if atlas is None else atlas.name(inside)
             findings.append(
                 Finding(
                     number=len(findings) + 1,
                     view=view,
-                    row=float(row),
-                    column=float(column),
+                    row=row,
+                    column=column,
                     area_px=int(inside.sum()),
                     area_cm2=None if spacing is None else float(inside.sum() * spacing[0] * spacing[1] / 100),
                     probability_max=float(chance[inside].max()),
@@ -97,6 +108,31 @@ def measure_findings(
                     counts_max=float(counts[inside].max()),
                     counts_mean=mean,
                     uptake_ratio=mean / background if background > 0 else None,
+                    bone=None if bone is None else bone.name,
+                    bone_probability=None if bone is None else bone.probability,
                 )
             )
     return findings
+
+
+def ordered_components(mask: NDArray) -> Iterator[tuple[NDArray[np.bool_], tuple[float, float]]]:
+    """The lesion components of one view, (H, W) bool, with row and column of their centers, head to feet."""
+    labels, count = lesion_components(mask)
+    places = ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))
+    for label, (row, column) in sorted(enumerate(places, start=1), key=lambda item: item[1]):
+        yield labels == label, (float(row), float(column))
+
+
+def masks_by_bone(mask: NDArray, names: Sequence[str | None]) -> dict[str | None, NDArray[np.bool_]]:
+    """The mask taken apart by the names of the bones: name, or None for findings without one, → (H, W, V) bool.
+
+    Args:
+        mask: lesion mask, (H, W, V).
+        names: name of the bone of each of its findings, in the order of `measure_findings`.
+    """
+    parts: dict[str | None, NDArray[np.bool_]] = {}
+    following = iter(names)
+    for view in range(mask.shape[2]):
+        for inside, _ in ordered_components(mask[..., view]):
+            parts.setdefault(next(following), np.zeros(mask.shape, bool))[..., view] |= inside
+    return parts

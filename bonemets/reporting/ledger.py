@@ -191,7 +191,7 @@ def summarize_runs(summaries: Sequence[Path], metrics: Sequence[str] | None = No
     return {
         "data": data[0],
         "n": sizes[0],
-        "metrics": {name: _combine([found[name] for found in estimates]) for name in names},
+        "metrics": {name: combine([found[name] for found in estimates]) for name in names},
         **({"weights_sha256": weights} if weights else {}),
     }
 
@@ -245,7 +245,8 @@ def _estimates(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _combine(entries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def combine(entries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """A record's entry of a metric: one number with its interval, or mean, standard deviation and values of several."""
     if len(entries) == 1:
         return {key: round(value, 6) for key, value in entries[0].items()}
     values = [round(entry["value"], 6) for entry in entries]

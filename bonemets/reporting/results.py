@@ -124,6 +124,7 @@ def write_study(
     from bonemets.data import write_bytes, write_mask_like
     from bonemets.dicom import write_seg
     from bonemets.reporting.figures import figure_png, overlay_figure
+    from bonemets.reporting.findings import masks_by_bone
     from bonemets.reporting.pages import render_report, scan_drawing
 
     result = describe(scan, prediction, predictor, seconds)
@@ -137,6 +138,8 @@ def write_study(
                 prediction.mask,
                 algorithm_name=predictor.name,
                 algorithm_version=str(result["model"]["version"] or bonemets.__version__),
+                simulated_only=result["model"]["simulated_patients_only"],
+                bones=masks_by_bone(prediction.mask, [finding["bone"] for finding in result["findings"]]),
             )
         figure = overlay_figure(
             scan.pixels if colors is None else colors,
@@ -159,11 +162,14 @@ def describe(
 ) -> dict[str, Any]:
     """What ``result.json`` holds: the scan, the model, the findings, and how far to trust them. No patient data."""
     from bonemets.engines.bundles import file_sha256
+    from bonemets.engines.weights import trained_on_simulated
     from bonemets.reporting.checks import scan_warnings
     from bonemets.reporting.findings import measure_findings
 
     spacing = None if scan.spacing == (1.0, 1.0) else scan.spacing
-    findings = measure_findings(scan.pixels, prediction.probability, prediction.mask, scan.views, spacing)
+    findings = measure_findings(
+        scan.pixels, prediction.probability, prediction.mask, scan.views, spacing, name_bones=not predictor.in_color
+    )
     header = scan.dataset
     rows, columns, _ = scan.pixels.shape
     provenance = predictor.provenance
@@ -173,6 +179,7 @@ def describe(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "study": {
             "name": study_name(scan),
+            "kind": "picture" if predictor.in_color else "bone scan",
             "format": scan.format,
             "file": None if header is not None else scan.path.name,
             "study_instance_uid": None if header is None else str(header.get("StudyInstanceUID", "")),
@@ -191,6 +198,7 @@ def describe(
             "threshold": prediction.threshold,
             "device": str(predictor.device),
             "training_data": (provenance.get("datalist") or {}).get("name"),
+            "simulated_patients_only": trained_on_simulated(provenance),
             "provenance": provenance,
         },
         "findings": [finding.as_dict() for finding in findings],

@@ -5,14 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +22,7 @@ from bonemets.data.geometry import VIEWS
 from bonemets.errors import InputError
 from bonemets.simulation.ct_folder import ct_datalist
 from bonemets.simulation.patient_folder import is_intact, patient_name, read_record, write_patient
+from bonemets.simulation.processes import run_in_processes
 
 if TYPE_CHECKING:
     from bonemets.simulation import SimulatedStudy
@@ -110,7 +107,7 @@ def simulate_cohort(
     make = partial(_make_patient, out, seed=seed, modality=modality, make_study=make_study, make_ct=make_ct)
     jobs = (make(number) for number in missing)
     if workers > 1 and len(missing) > 1:
-        jobs = _run_in_processes(make, missing, min(workers, len(missing)))
+        jobs = run_in_processes(make, missing, min(workers, len(missing)))
     with closing(jobs):
         for done, _ in enumerate(jobs, start=patients - len(missing) + 1):
             progress(done, patients)
@@ -185,36 +182,6 @@ def _make_patient(out: Path, number: int, *, seed: int, modality: str, make_stud
         ct = make_ct(seed, number) if modality != "nm" else None
         write_patient(out, number, seed, SIMULATION_VERSION, study, target_label(study), modality=modality, ct=ct)
     return number
-
-
-def _run_in_processes(make: Callable[[int], int], numbers: list[int], workers: int) -> Generator[int, None, None]:
-    """As they finish. On Ctrl-C and on an error no further patient begins, and those under way are finished."""
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        with _ignored(signal.SIGINT):  # Ctrl-C reaches all processes of a terminal; the parent alone decides
-            waiting: set[Future[int]] = {pool.submit(make, number) for number in numbers}
-        while waiting:
-            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ready:
-                yield future.result()
-    finally:
-        # A second signal here would end this process but not its workers, which would then wait forever.
-        with _ignored(signal.SIGINT, signal.SIGTERM):
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _ignored(*signals: signal.Signals) -> Iterator[None]:
-    """Ignore signals, in the processes that are started meanwhile for good."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _datalist(records: list[dict[str, Any]], seed: int, folds: int, test_share: float) -> dict[str, Any]:

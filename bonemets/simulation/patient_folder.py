@@ -82,8 +82,26 @@ def write_patient(
     if ct is not None:
         contents |= ct_contents(name, seed, ct, study.parameters["patient"])
         record |= {"ct_version": ct.parameters["ct_version"], "parameters": {**study.parameters, "ct": ct.parameters}}
+    return write_folder(cohort, name, contents, record)
+
+
+def write_folder(cohort: Path, name: str, contents: dict[str, bytes], record: dict[str, Any]) -> dict[str, Any]:
+    """Write a patient's files and record, complete or not at all.
+
+    Args:
+        cohort: the cohort's folder.
+        name: name of the patient's folder.
+        contents: file → bytes.
+        record: what ``patient.json`` says of the patient beside ``files``.
+
+    Returns:
+        The record, with a SHA-256 per file.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
     record["files"] = {file: hashlib.sha256(content).hexdigest() for file, content in sorted(contents.items())}
-    contents[RECORD] = (json.dumps(record, indent=1) + "\n").encode()
+    contents = {**contents, RECORD: (json.dumps(record, indent=1) + "\n").encode()}
     folder, temporary = cohort / name, cohort / f".{name}.part"
     try:
         shutil.rmtree(temporary, ignore_errors=True)

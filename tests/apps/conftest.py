@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,14 +12,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
-from label_server import BUNDLE, SHAPE, Server, StartServer, phantom
+from label_server import BUNDLE, SHAPE, Server, StartServer, make_study, phantom
 from realm import running_realm
+from selenium import webdriver
+from viewer_page import Page, sizes
 
-from bonemets.data import planar_affine, write_datalist, write_nifti
+from bonemets.data import planar_affine, read_planar, write_datalist, write_nifti
+from bonemets.engines import BundlePredictor
 from bonemets.engines.bundles import find_bundle
 from bonemets.labeling.environment import find_python
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -64,40 +71,98 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent
 
 
+def start(folder: Path, studies: Path | str, work: Path, *options: str, **environment: str) -> Server:
+    """Start a server with `bonemets label`, from the core's environment; `folder` is for its log."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "bonemets.cli.main", "label", "--studies", str(studies), "--work", str(work)]
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    with log.open("w") as output:
+        # In a group of its own, so that a test can kill it with all that it has started.
+        process = subprocess.Popen(
+            [*command, *options, "--port", str(port)], stdout=output, stderr=subprocess.STDOUT,
+            env=variables | environment, cwd=folder, start_new_session=True,
+        )  # fmt: skip
+    server = Server(f"http://127.0.0.1:{port}", work, process, log)
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            if requests.get(server.url + "/favicon.ico", timeout=5).ok:
+                return server
+        except requests.RequestException:
+            time.sleep(0.3)
+        if process.poll() is not None or time.monotonic() > deadline:
+            server.stop()
+            raise AssertionError(log.read_text()[-3000:])
+
+
 @pytest.fixture(scope="module")
-def start_server(bundles: Path, label_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Starts servers with `bonemets label`, from the core's environment; they end with the module."""
+def start_server(
+    request: pytest.FixtureRequest, label_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartServer]:
+    """Starts servers; they end with the module."""
     servers: list[Server] = []
 
-    def start(studies: Path | str, work: Path, *options: str, **environment: str) -> Server:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        log = tmp_path_factory.mktemp("log") / "server.log"
-        command = [sys.executable, "-m", "bonemets.cli.main", "label", "--studies", str(studies), "--work", str(work)]
-        variables = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "BONEMETS_BUNDLES": str(bundles)}
-        with log.open("w") as output:
-            # In a group of its own, so that a test can kill it with all that it has started.
-            process = subprocess.Popen(
-                [*command, *options, "--port", str(port)], stdout=output, stderr=subprocess.STDOUT,
-                env=variables | environment, cwd=log.parent, start_new_session=True,
-            )  # fmt: skip
-        server = Server(f"http://127.0.0.1:{port}", work, process, log)
-        servers.append(server)
-        deadline = time.monotonic() + 180
-        while True:
-            assert process.poll() is None, log.read_text()[-3000:]
-            assert time.monotonic() < deadline, log.read_text()[-3000:]
-            try:
-                if requests.get(server.url + "/favicon.ico", timeout=5).ok:
-                    return server
-            except requests.ConnectionError:
-                time.sleep(0.3)
+    def start_one(studies: Path | str, work: Path, *options: str, **environment: str) -> Server:
+        if "BONEMETS_BUNDLES" not in environment:
+            # Only for those who want them: they are trained.
+            environment["BONEMETS_BUNDLES"] = str(request.getfixturevalue("bundles"))
+        servers.append(start(tmp_path_factory.mktemp("log"), studies, work, *options, **environment))
+        return servers[-1]
 
-    yield start
+    yield start_one
     for server in servers:
         if server.process.poll() is None:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def viewer_server(bundles: Path, label_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all tests of the viewer; its network's threshold is where it proposes a few lesions of p1."""
+    folder = tmp_path_factory.mktemp("viewer")
+    for number in range(7):
+        make_study(folder / "studies" / f"p{number}", number)
+    predictor = BundlePredictor(bundles / BUNDLE)
+    probability = predictor.predict(read_planar(folder / "studies" / "p1" / "scan.dcm")).probability
+    wished = np.quantile(probability, np.linspace(0.999, 0.8, 100))
+    threshold = next(value for value in wished if 3 <= sum(sizes(probability >= value) > 6) <= 20)
+    own = tmp_path_factory.mktemp("viewer_bundles") / BUNDLE
+    shutil.copytree(bundles / BUNDLE, own)
+    config = own / "configs" / "inference.yaml"
+    config.write_text(re.sub(r"(?m)^threshold: 0.5", f"threshold: {threshold:.9f}", config.read_text()))
+    server = start(folder, folder / "studies", folder / "work", BONEMETS_BUNDLES=str(own.parent))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """Chromium without a window."""
+    program = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    if program is None or shutil.which("chromedriver") is None:
+        pytest.skip("no Chromium with chromedriver on this machine: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    profile = tmp_path_factory.mktemp("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome) -> Iterator[Page]:
+    """A page of the browser, of a laptop's size."""
+    page = Page(driver)
+    page.resize(1366, 768)
+    yield page
+    # Leave nothing that the next test would be asked about.
+    driver.execute_script("window.onbeforeunload = null")
+    driver.get("about:blank")
 
 
 @pytest.fixture(scope="module")

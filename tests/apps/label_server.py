@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -40,6 +41,41 @@ def make_study(folder: Path, number: int) -> np.ndarray:
     return np.stack([view[1] for view in views], -1)
 
 
+def body_ct(seed: int, slices: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Hounsfield units and label map, (64, 80, K) as displayed, of a body in air with a bone and a lesion in it."""
+    rng = np.random.default_rng(seed)
+    rows, columns, _ = np.mgrid[:64, :80, :slices]
+    body = ((rows - 32) / 24) ** 2 + ((columns - 40) / 34) ** 2 < 1
+    bone = ((rows - 42) / 9) ** 2 + ((columns - 40) / 12) ** 2 < 1
+    label = ((rows - 42 - rng.integers(3)) / 4) ** 2 + ((columns - 42) / 5) ** 2 < 1
+    hu = np.where(label, 150, np.where(bone, 600, np.where(body, 40, -1000)))
+    return (hu + rng.integers(-20, 20, hu.shape)).astype(np.int16), label.astype(np.uint8)
+
+
+def skin_picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Colors, (48, 64, 3), and label map of skin with a brown spot."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:48, :64]
+    label = ((rows - 20 - rng.integers(6)) / 9) ** 2 + ((columns - 25 - rng.integers(9)) / 12) ** 2 < 1
+    colors = np.where(label[..., None], (95, 60, 45), (225, 180, 160)) + rng.integers(-9, 9, (48, 64, 3))
+    return colors.astype(np.uint8), label.astype(np.uint8)
+
+
+def add_weights(bundle: Path, settings: dict[str, Any], **network: Any) -> None:
+    """Give a bundle small weights that have learned nothing, with the file beside them that training would write."""
+    import torch
+    import yaml
+    from monai.bundle import ConfigParser
+
+    network_def = yaml.safe_load((bundle / "configs" / "train.yaml").read_text())["network_def"] | network
+    torch.manual_seed(0)
+    model = ConfigParser({"network_def": network_def}).get_parsed_content("network_def")
+    (bundle / "models").mkdir(exist_ok=True)
+    torch.save(model.state_dict(), bundle / "models" / "model.pt")
+    record = {"network_def": network_def, "settings": settings}
+    (bundle / "models" / "model.json").write_text(json.dumps(record))
+
+
 @dataclass
 class Server:
     """A running server.
@@ -59,7 +95,7 @@ class Server:
     headers: dict[str, str] = field(default_factory=dict)
 
     def request(self, method: str, path: str, **keywords: Any) -> requests.Response:
-        return requests.request(method, self.url + path, headers=self.headers, timeout=120, **keywords)
+        return requests.request(method, self.url + path, headers=self.headers, **{"timeout": 120, **keywords})
 
     def wait_for(self, path: str, seconds: float = 240) -> dict[str, Any]:
         """Wait until the background task whose state is at `path` has ended; MONAI Label says so nowhere else."""

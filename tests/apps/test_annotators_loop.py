@@ -17,6 +17,7 @@ from pydicom import dcmread
 from bonemets.data import read_planar, write_nifti
 from bonemets.dicom import read_seg
 from bonemets.engines import BundlePredictor
+from bonemets.labeling.scores import SCORES
 
 pytestmark = pytest.mark.slow
 
@@ -51,14 +52,14 @@ def save(client: Any, server: Server, item: str, truth: np.ndarray, folder: Path
 
 def test_what_is_served(client: Any, studies: dict[str, Any]) -> None:
     info = client.info()
-    assert list(info["models"]) == [BUNDLE]
+    assert BUNDLE in info["models"]  # and whichever bundles ship weights
     assert info["models"][BUNDLE]["labels"] == {"lesion": 1}
     assert info["models"][BUNDLE]["type"] == "segmentation"
     # Bundles without weights can be trained here; those for CT and pictures are not offered.
     assert {BUNDLE, "spect_msa_net_segmentation"} <= set(info["trainers"])
     assert not any(name.startswith(("ct_", "skin_")) for name in info["trainers"])
-    assert set(info["strategies"]) == {"random", "first", "mean_entropy"}
-    assert set(info["scoring"]) == {"dice", "mean_entropy"}
+    assert set(info["strategies"]) == {"random", "first", "diversity", "uncertain_and_diverse", *SCORES}
+    assert set(info["scoring"]) == {"dice", "features", *SCORES}
     assert info["datastore"]["total"] == 5
 
 
@@ -239,3 +240,29 @@ def test_new_studies_are_taken_in(client: Any, server: Server, studies: dict[str
     server.wait_for("/scoring/")
     scores = {item["id"]: item["scores"]["mean_entropy"] for item in server.request("GET", "/bonemets/worklist").json()}
     assert 0 < scores["p6_scan"] <= 1
+
+
+def test_every_strategy_goes_by_its_scores(
+    client: Any, server: Server, studies: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    save(client, server, "p4_scan", studies["p4_scan"], tmp_path)
+    for name in (*SCORES, "features"):
+        assert server.request("POST", f"/scoring/{name}?run_sync=true", json={}).ok
+    objects = json.loads((server.work / "datastore" / "datastore_v2.json").read_text())["objects"]
+    infos = {item: entry["image"]["info"] for item, entry in objects.items()}
+    unlabeled = sorted(item for item, entry in objects.items() if "final" not in entry["labels"])
+    given = {item: [entry["client_id"] for entry in infos[item].get("strategy", {}).values()] for item in unlabeled}
+    # What ben was given above is his for half an hour.
+    free = [item for item in unlabeled if set(given[item]) <= {"anna"}] or unlabeled
+    for name in SCORES:
+        scores = {item: infos[item][name]["score"] for item in free}
+        assert all(np.isfinite(score) and score >= 0 for score in scores.values())
+        assert client.next_sample(name, {})["id"] == max(free, key=scores.get), name
+    # Labeled scans have features too, and the farthest from them, and from ben's, is asked for.
+    features = {item: np.array(info["features"]["score"]) for item, info in infos.items()}
+    taken = sorted(set(features) - set(free))
+    distance = {item: min(np.linalg.norm(features[item] - features[other]) for other in taken) for item in free}
+    assert client.next_sample("diversity", {})["id"] == max(free, key=distance.get)
+    # A quarter of so few scans is one.
+    entropy = {item: infos[item]["mean_entropy"]["score"] for item in free}
+    assert client.next_sample("uncertain_and_diverse", {})["id"] == max(free, key=entropy.get)

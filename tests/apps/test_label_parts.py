@@ -14,16 +14,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 from label_server import SHAPE, make_study, phantom
+from packaging.requirements import Requirement
 from PIL import Image
 
 from bonemets.cli.main import main
 from bonemets.data import planar_affine, read_planar, write_nifti
 from bonemets.engines.bundles import find_bundle
 from bonemets.errors import InputError
+from bonemets.labeling.environment import check, pins
 from bonemets.labeling.history import LabelHistory
 from bonemets.labeling.launch import check_port, default_work
 from bonemets.labeling.masks import label_bytes
-from bonemets.labeling.studies import import_studies, is_mask
+from bonemets.labeling.sources import is_mask
+from bonemets.labeling.studies import import_studies
 from bonemets.labeling.workspace import Workspace
 
 
@@ -220,7 +223,7 @@ class TestDatastore:
         from bonemets.labeling.datastore import VersionedDatastore
         from bonemets.labeling.strategies import HighestScore
 
-        store, strategy = VersionedDatastore(work), HighestScore("mean_entropy", "entropy")
+        store, strategy = VersionedDatastore(work), HighestScore("mean_entropy")
         assert strategy({"client_id": "anna"}, store) == {"id": "p1_scan", "score": None}
         store.update_image_info("p2_scan", {"mean_entropy": {"score": 0.5}})
         assert strategy({"client_id": "anna"}, store) == {"id": "p2_scan", "score": 0.5}
@@ -231,6 +234,34 @@ class TestDatastore:
         store.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {})
         assert strategy({"client_id": "ben"}, store)["id"] == "p2_scan"
 
+    def test_strategies_for_diversity(self, work: Workspace, tmp_path: Path) -> None:
+        from bonemets.labeling.datastore import VersionedDatastore
+        from bonemets.labeling.strategies import all_strategies
+
+        for number in (3, 4, 5):
+            make_study(tmp_path / "in" / f"p{number}", number)
+        import_studies(tmp_path / "in", work)
+        store, ben = VersionedDatastore(work), {"client_id": "ben"}
+        diverse, combined = (all_strategies()[name] for name in ("diversity", "uncertain_and_diverse"))
+        assert diverse(ben, store) == {"id": "p1_scan", "score": None}
+        store.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {})
+        for number, place in enumerate((0.0, 1.0, 2.0, 5.0), start=1):
+            features = {"score": [place, 0.0], "weights": "new"}
+            entropy = {"score": 1 - place / 10, "weights": "new"}
+            store.update_image_info(f"p{number}_scan", {"features": features, "mean_entropy": entropy})
+        # Features of other weights, and what a client has put there, are passed over.
+        store.update_image_info("p5_scan", {"features": {"score": [99.0, 0.0], "weights": "old"}})
+        assert diverse(ben, store) == {"id": "p4_scan", "score": None}
+        assert combined(ben, store) == {"id": "p2_scan", "score": 0.9}
+        # Who labels p4 now will have labeled it: of the others, p3 is farther from 0 and 5.
+        store.update_image_info("p4_scan", {"strategy": {"diversity": {"ts": 2**40, "client_id": "anna"}}})
+        assert diverse(ben, store)["id"] == "p3_scan"
+        store.update_image_info("p3_scan", {"features": {"score": ["x", None]}})
+        assert diverse(ben, store)["id"] == "p2_scan"
+        for number in range(2, 6):
+            store.save_label(f"p{number}_scan", self.label(work, 0, tmp_path), "final", {})
+        assert diverse(ben, store) is None
+
     def test_lesion_dice(self, label_packages: Path) -> None:
         from bonemets.labeling.scoring import lesion_dice
 
@@ -238,16 +269,6 @@ class TestDatastore:
         assert lesion_dice(truth, proposal) == pytest.approx(0.5)
         assert lesion_dice(np.array([0, 2]), np.array([0, 1])) == 1
         assert lesion_dice(np.array([1, 0]), np.array([0, 0])) == 0
-
-    def test_mean_entropy(self, label_packages: Path) -> None:
-        from bonemets.labeling.scoring import mean_entropy
-
-        class Predictor:
-            def predict(self, scan: Any) -> Any:
-                return type("Prediction", (), {"probability": np.array([0.5, 0.25, 0.0, 1.0], np.float32)})
-
-        expected = (1 + 2 * 0.25 - 0.75 * np.log2(0.75)) / 4
-        assert mean_entropy(Predictor(), None) == pytest.approx(expected, abs=1e-5)
 
 
 class TestEnvironment:
@@ -286,6 +307,24 @@ print(TorchvisionOperators().define(), TorchvisionOperators().define())
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert done.stderr.endswith(f"make it with: {sys.executable} -m bonemets.labeling.environment {missing}\n")
+
+    def test_a_python_that_cannot_import_it_is_one_line(self) -> None:
+        with pytest.raises(InputError) as caught:
+            check(Path(sys.executable))
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        assert "\n" not in str(caught.value)
+        assert f"with this Python, {version} (ModuleNotFoundError: No module named 'monailabel')" in str(caught.value)
+        assert str(caught.value).endswith("(rm -r .venv && make label PYTHON=python3.11)")
+
+    def test_pins_have_one_version_for_every_python(self) -> None:
+        requirements = [Requirement(line) for line in pins().read_text().splitlines() if line and line[0] != "#"]
+        wanted = {requirement.name for requirement in requirements} - {"legacy-cgi"}
+        for version in ("3.10", "3.11", "3.12", "3.13", "3.14"):
+            environment = {"python_version": version}
+            chosen = [r.name for r in requirements if r.marker is None or r.marker.evaluate(environment)]
+            assert sorted(set(chosen) - {"legacy-cgi"}) == sorted(wanted)
+            assert len(chosen) == len(set(chosen))
+            assert ("legacy-cgi" in chosen) == (version in ("3.13", "3.14"))
 
     def test_missing_studies_are_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["label", "--studies", str(tmp_path / "nowhere")]) == 2
@@ -330,7 +369,7 @@ class TestBundles:
         ):
             with pytest.raises(InputError, match=name):
                 train.overrides({name: value})
-        with pytest.raises(InputError, match="no scan has a final label"):
+        with pytest.raises(InputError, match="no bone scan has a final label"):
             train.write_datalist(tmp_path / "run", set())
 
     @pytest.mark.slow
@@ -351,6 +390,8 @@ class TestBundles:
         truths = {f"p{number}_scan": make_study(tmp_path / "in" / f"p{number}", number) for number in (1, 2)}
         import_studies(tmp_path / "in", work)
         work.refresh_bundles({bundle: find_bundle(bundle)})
+        for shipped in (work.bundles / bundle / "models").glob("model.*"):
+            shipped.unlink()
         store = VersionedDatastore(work)
         for item, truth in truths.items():
             write_nifti(tmp_path / "label.nii.gz", truth, nib.load(work.image(item)).affine)

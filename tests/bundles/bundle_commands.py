@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from forked_commands import fork_command
 from monai.bundle import ConfigParser
 
 # One step of the optimizer on all training images, without anything that depends on how they are spread over processes:
@@ -23,7 +25,22 @@ ONE_STEP = {
     "loss": {"_target_": "torch.nn.MSELoss"},
     "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 1.0},
     "train::random_transforms": [],
+    # No model in MLflow's own format and one picture: `trained` has the model, test_scan_overlays the pictures.
+    "tracking::best_model": None,
+    "tracking::overlays::count": 1,
 }
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def torchrun_environments(processes: int) -> list[dict[str, str]]:
+    """What torchrun tells each process of one machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    return [
+        {**ENVIRONMENT, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+        for rank in range(processes)
+    ]
 
 
 class CommandChecks:
@@ -32,16 +49,17 @@ class CommandChecks:
     Attributes:
         one_step: what the overlay of the two processes' step replaces; see `ONE_STEP`.
         processes_tolerance: greatest difference between one step by two processes and by one, relative to the step.
+        torchrun: start the two processes by torchrun; else as torchrun does, but without its imports. One bundle does.
     """
 
     one_step: dict[str, Any] = ONE_STEP
     # Measured: 3e-4, from float32 sums over 4 × 256 × 256 pixels in another order.
     processes_tolerance = 2e-3
+    torchrun = False
 
     def command(self, *arguments: str, folder: Path, run: tuple[str, ...] = ("-m",)) -> str:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         command = [sys.executable, *run, "monai.bundle", *arguments]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout + done.stderr
 
@@ -70,21 +88,22 @@ class CommandChecks:
         """In a copy of the bundle outside the checkout: train there, then evaluate and infer from another folder."""
         # MONAI's own tracking on top of ours: still one run.
         train = ["run", "--config_file", "['configs/train.yaml']", "--bundle_root", ".", "--dataset_dir", str(cohort)]
-        output = self.command(
-            *train, *self.small_words("train"), "--epochs", "2", "--tracking", "mlflow", folder=copied
-        )
+        train += [*self.small_words("train"), "--epochs", "2", "--tracking", "mlflow"]
+        # As in `ONE_STEP`.
+        train += ["--tracking::best_model", "$None", "--tracking::overlays::count", "1"]
+        output = self.command(*train, folder=copied)
         assert "epoch 2/2" in output
         assert (copied / "models" / "model.pt").is_file()
         assert [run.info.status for run in self.runs(copied / "eval").values()] == ["FINISHED"]
 
         files = str([str(copied / "configs" / f"{name}.yaml") for name in ("train", "evaluate")])
         place = ["--bundle_root", str(copied), "--dataset_dir", str(cohort)]
-        self.command("run", "--config_file", files, *place, folder=tmp_path)
+        fork_command(["run", "--config_file", files, *place], tmp_path, [ENVIRONMENT])
         assert (copied / "eval" / "evaluation_test" / "summary.json").is_file()
         assert len(self.runs(copied / "eval")) == 2
         config = str(copied / "configs" / "inference.yaml")
         inference = ["--output_dir", str(tmp_path / "masks"), "--pattern", self.image_pattern]
-        self.command("run", "--config_file", config, *place, *inference, folder=tmp_path)
+        fork_command(["run", "--config_file", config, *place, *inference], tmp_path, [ENVIRONMENT])
         assert len(list((tmp_path / "masks" / "patient_0001").glob(f"*{self.mask_ending}"))) == 2
 
     @pytest.mark.slow
@@ -99,17 +118,14 @@ class CommandChecks:
 
         files = str([*self.configs("train", "multi_gpu_train"), str(overlay)])
         knobs = ["--bundle_root", str(self.folder), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path)]
-        knobs += [
-            *self.small_words("train"),
-            "--ckpt_dir",
-            str(tmp_path / "models"),
-            "--batch_size",
-            "2",
-            "--epochs",
-            "1",
-        ]
-        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
-        self.command("run", "--config_file", files, *knobs, folder=tmp_path, run=launcher)
+        knobs += [*self.small_words("train"), "--ckpt_dir", str(tmp_path / "models")]
+        knobs += ["--batch_size", "2", "--epochs", "1"]
+        command = ["run", "--config_file", files, *knobs]
+        if self.torchrun:
+            launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
+            self.command(*command, folder=tmp_path, run=launcher)
+        else:
+            fork_command(command, tmp_path, torchrun_environments(2))
         two = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
 
         steps = [

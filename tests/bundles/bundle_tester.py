@@ -124,6 +124,18 @@ class BundleTester(CommandChecks, ExportChecks, LabelChecks):
         for path in self.configs("train", "inference"):
             assert "$import bonemets.engines.short_errors" in yaml.safe_load(Path(path).read_text())["imports"]
 
+    def test_weights_name_their_network(self, tmp_path: Path) -> None:
+        """Inference and evaluation build the network of the record beside the weights, whatever they are told of it."""
+        own = ("_target_", "in_channels", "out_channels", "encoder_weights")
+        names = ConfigParser.load_config_file(self.configs("train")[0])["network_def"].keys() - set(own)
+        record = {"network_def": {name: f"{name} of the weights" for name in names}}
+        (tmp_path / "model.json").write_text(json.dumps(record))
+        for files in (("inference",), ("train", "evaluate"), ("train", "compact", "evaluate")):
+            parser = ConfigParser(ConfigParser.load_config_files(self.configs(*files)))
+            parser.update({"bundle_root": "B", "ckpt_path": str(tmp_path / "model.pt")})
+            for name in names:
+                assert parser.get_parsed_content(f"network_def::{name}") == f"{name} of the weights", (files, name)
+
     # --- what MONAI asks
 
     def test_properties(self, cohort: Path, tmp_path: Path) -> None:
@@ -156,7 +168,8 @@ class BundleTester(CommandChecks, ExportChecks, LabelChecks):
         """Folder of a tracked training of two epochs."""
         out = tmp_path_factory.mktemp("trained")
         uri = f"sqlite:///{out}/mlruns.db"
-        self.train(cohort, out, epochs=2, track=True, tracking_uri=uri, run_name="first")
+        pictures = {"tracking::overlays::count": 1}
+        self.train(cohort, out, epochs=2, track=True, tracking_uri=uri, run_name="first", **pictures)
         return out
 
     def test_every_overlay_trains(self, cohort: Path, tmp_path: Path) -> None:
@@ -236,6 +249,11 @@ class BundleTester(CommandChecks, ExportChecks, LabelChecks):
         assert "patient_0005" not in "".join(table) + self.artifact(trained, run, "per_image.json")
         assert run.data.tags["weights_sha256"] == summary["weights_sha256"]
         assert (run.data.tags["stage"], run.data.tags["section"]) == ("evaluate", "test")
+        # What `bonemets compare` reads: probabilities came as far as the free-response ROC.
+        patients = self.artifact(trained, run, "evaluation/patients.csv").splitlines()
+        assert "froc_sensitivity_at_1" in patients[0]
+        assert len(patients) == 2
+        assert run.data.metrics["false_positives_per_scan_iou10"] >= 0
 
     def test_inference(self, trained: Path, cohort: Path, tmp_path: Path) -> None:
         workflow = self.workflow("infer", ("inference",), cohort, tmp_path, **self.inference_knobs(trained))
@@ -327,7 +345,9 @@ class BundleTester(CommandChecks, ExportChecks, LabelChecks):
         for metric in ("train_loss", "val_lesion_dice", "learning_rate"):
             assert [point.step for point in client.get_metric_history(run.info.run_id, metric)] == [1, 2], metric
         artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-        assert {"config.yaml", "datalist.json", "environment.json", "model.json", "images"} <= artifacts
+        assert {"config.yaml", "datalist.json", "environment.json", "model.json", "images", "validation"} <= artifacts
+        assert run.data.metrics["best_epoch"] in (1, 2)
+        assert run.data.tags["bundle"] == self.folder.name
         pictures = [artifact.path for artifact in client.list_artifacts(run.info.run_id, "images")]
         assert all(
             any(f"scan_01+step+{step}" in path and path.endswith(".png") for path in pictures) for step in (1, 2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from bundle_tester import BundleTester
 from PIL import Image
 
@@ -15,6 +17,9 @@ from bonemets.data.adapters import ADAPTERS
 from bonemets.data.adapters.build import build_datalist
 from bonemets.dicom.ct import CTHeader, ct_bytes
 from bonemets.engines import BundlePredictor
+from bonemets.engines.sweep_spec import read_sweep
+from bonemets.engines.sweep_trial import run_trial
+from bonemets.metrics.pooling import PooledCohort
 from bonemets.simulation.ct_folder import slice_affine
 
 SHAPE = (56, 48)
@@ -170,3 +175,33 @@ class TestCtMfp(BundleTester):
         assert state["epoch"] == 1
         masks = self.infer(tmp_path / "out", tmp_path / "source" / "images", tmp_path / "masks", pattern="p1/*.png")
         assert [nib.load(path).shape for path in masks] == [(*SHAPE, 1)] * 2
+
+
+@pytest.mark.slow
+def test_a_sweep_cross_validates_slices(cohort: Path, tmp_path: Path) -> None:
+    spec = {
+        "name": "slices",
+        "dataset_dir": str(cohort),
+        "section": "validation",
+        "folds": [0, 1],
+        "overlays": ["compact"],
+        "settings": {**TestCtMfp.small, "track": False, "device": "cpu"},
+        "models": [{"bundle": TestCtMfp.name, "row": "table5_row1_deeplabv3plus"}],
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(spec))
+    trial = read_sweep(tmp_path / "sweep.yaml").trials[1]
+    folder = tmp_path / "trials" / trial.name
+    result = run_trial(trial, folder, "", "slices")
+    # Two patients of the fold, two slices each, on the slices' own pixels and millimeters.
+    found = json.loads((folder / "evaluation" / "summary.json").read_text())
+    assert (found["patients"], found["images"], found["data"]["fold"]) == (2, 4, 1)
+    assert result["metrics"]["dice_pooled"] == found["metrics"]["dice_pooled"]["value"]
+    with (folder / "evaluation" / "images.csv").open(newline="") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    for name, row in rows.items():
+        label = np.asarray(nib.load(cohort / name.replace(".nii.gz", "_label.nii.gz")).dataobj)
+        assert float(row["area_true_cm2"]) == pytest.approx((label == 1).sum() * 1.5**2 / 100, rel=1e-5)
+        assert sum(int(row[key]) for key in ("tp", "fp", "fn", "tn")) == (label != 2).sum()
+    # The last epoch's weights: none was chosen on the slices that are measured.
+    assert json.loads((folder / "models" / "model.json").read_text())["metric"]["name"] is None
+    assert len(PooledCohort([folder / "evaluation" / "cohort.npz"]).patients) == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from bonemets import __version__
 from bonemets.cli import main as cli
 from bonemets.cli.doctor import Check, check_bundles, check_packages
 from bonemets.cli.main import main
+from bonemets.engines.bundles import file_sha256
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
@@ -102,9 +104,31 @@ def test_doctor_says_what_mends_it(bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BONEMETS_BUNDLES", f"{bundle.parent}:{tmp_path}")
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "ok       bundle hot_spot_segmentation, with weights" in lines
-    at = lines.index("missing  bundle bare_segmentation: no weights")
-    assert "make demo" in lines[at + 1]
+    told = f"sha256 {file_sha256(bundle / 'models' / 'model.pt')[:12]}, trained on nothing, made for a test"
+    assert f"ok       bundle hot_spot_segmentation, weights {told}" in lines
+    at = lines.index("optional bundle bare_segmentation: no weights")
+    assert "docs/README.md" in lines[at + 1]
+
+
+def test_doctor_and_info_know_the_weights(bundle, tmp_path, monkeypatch, capsys):
+    """What the weights were trained on, and that they are those of the record beside them."""
+    copy = tmp_path / "hot_spot_segmentation"
+    shutil.copytree(bundle, copy)
+    sha256 = file_sha256(copy / "models" / "model.pt")
+    record = {"sha256": sha256, "datalist": {"name": "S", "simulated": True, "cohort": "bone_scan_200"}}
+    (copy / "models" / "model.json").write_text(json.dumps({**record, "epoch": 8, "settings": {"epochs": 9}}))
+    monkeypatch.setattr("bonemets.engines.bundles.bundle_folders", lambda: [tmp_path])
+    told = f"sha256 {sha256[:12]}, trained on simulated patients only (bone_scan_200), epoch 8 of 9"
+    assert main(["doctor"]) == 0
+    assert f"ok       bundle hot_spot_segmentation, weights {told}\n" in capsys.readouterr().out
+    assert main(["info"]) == 0
+    assert f"    weights: {told}\n" in capsys.readouterr().out
+    assert main(["info", "--json"]) == 0
+    weights = json.loads(capsys.readouterr().out)["bundles"][0]["weights"]
+    assert (weights["simulated_patients_only"], weights["sha256"]) == (True, sha256)
+    (copy / "models" / "model.json").write_text(json.dumps({**record, "sha256": "0" * 64}))
+    assert main(["doctor"]) == 0
+    assert "missing  bundle hot_spot_segmentation: model.json describes other weights" in capsys.readouterr().out
 
 
 def test_doctor_compares_with_the_packages_own_requirements(monkeypatch):

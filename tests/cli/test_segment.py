@@ -16,8 +16,10 @@ import pytest
 from PIL import Image
 
 from bonemets.cli.main import main
+from bonemets.cli.segment import is_in_color
 from bonemets.data import read_planar
 from bonemets.dicom import NMHeader, read_seg, write_nm
+from bonemets.engines.bundles import DEFAULT_BUNDLE
 
 
 def results(out: Path) -> list[Path]:
@@ -206,3 +208,43 @@ def test_pictures_without_a_body_are_no_crash(picture, bundle, tmp_path):
     assert main(["segment", str(tmp_path / "scan.png"), "-o", str(tmp_path / "out"), "--bundle", str(bundle)]) == 0
     (folder,) = results(tmp_path / "out")
     assert load(folder)["warnings"]
+
+
+def test_weights_that_saw_simulated_patients_only_say_so(study, bundle, tmp_path, capsys):
+    copy = tmp_path / "bundles" / "hot_spot_segmentation"
+    shutil.copytree(bundle, copy)
+    (copy / "models" / "model.json").write_text(json.dumps({"datalist": {"name": "S", "simulated": True}}))
+    told = {}
+    for name, folder in (("simulated", copy), ("other", bundle)):
+        assert main(["segment", str(study), "-o", str(tmp_path / name), "--bundle", str(folder)]) == 0
+        (out,) = results(tmp_path / name)
+        told[name] = (
+            "trained on simulated patients only" in capsys.readouterr().out,
+            "trained on simulated patients only" in (out / "report.html").read_text(),
+            "trained on simulated patients only" in pydicom.dcmread(out / "seg.dcm").ContentDescription,
+            load(out)["model"]["simulated_patients_only"],
+        )
+    assert told == {"simulated": (True,) * 4, "other": (False,) * 4}
+
+
+def test_without_bundle_the_input_decides(study, bundle, body, tmp_path, monkeypatch, capsys):
+    """A picture in color goes to the bundle for skin, everything else to the one for bone scans."""
+    for name in ("skin_sc_unext_segmentation", DEFAULT_BUNDLE):
+        shutil.copytree(bundle, tmp_path / "bundles" / name)
+    monkeypatch.setenv("BONEMETS_BUNDLES", str(tmp_path / "bundles"))
+    colors = np.random.default_rng(0).integers(90, 110, (64, 80, 3), dtype=np.uint8) + np.array([90, 20, 0], np.uint8)
+    gray = np.repeat(np.minimum(body[..., :1], 255).astype(np.uint8), 3, axis=2)
+    Image.fromarray(colors).save(tmp_path / "mole.jpg")
+    Image.fromarray(gray).save(tmp_path / "scan.jpg")
+    for source, name in (
+        (tmp_path / "mole.jpg", "skin_sc_unext_segmentation"),
+        (tmp_path / "scan.jpg", DEFAULT_BUNDLE),
+    ):
+        out = tmp_path / "out" / source.stem
+        assert main(["segment", str(source), "-o", str(out)]) == 0
+        (folder,) = results(out)
+        assert load(folder)["model"]["bundle"] == name
+        assert ("In color" in capsys.readouterr().out) == (name == "skin_sc_unext_segmentation")
+    Image.fromarray(body[..., 0].astype(np.uint16)).save(tmp_path / "deep.png")
+    assert not is_in_color(read_planar(tmp_path / "deep.png"))
+    assert not is_in_color(read_planar(study))

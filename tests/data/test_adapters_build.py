@@ -27,7 +27,7 @@ def problems_of(root: Path, output: Path, **arguments) -> list[tuple[str, str]]:
 
 def test_the_registry_names_every_format():
     wanted = {"bm-seg", "isic2018", "cxr-lung", "nm-itksnap", "labelme", "bs80k", "monailabel", "nnunet", "pairs"}
-    assert set(ADAPTERS) == wanted
+    assert set(ADAPTERS) == wanted | {"monailabel-ct", "monailabel-picture"}
     with pytest.raises(InputError, match="bm-seg"):
         get_adapter("bmseg")
 

@@ -30,6 +30,12 @@ def nema():
     return read_planar(path)
 
 
+def in_halves(mask) -> dict[str, np.ndarray]:
+    """Two bones, one above the other."""
+    upper = np.arange(len(mask))[:, None, None] < len(mask) // 2
+    return {"mandible": mask & upper, "left hand": mask & ~upper}
+
+
 def by_plain_pydicom(path, scan) -> np.ndarray:
     """Frame by frame, bit by bit and by the references: nothing of ours, nothing of highdicom's."""
     dataset = pydicom.dcmread(path)
@@ -83,6 +89,8 @@ def test_posterior_frame_stored_first(tmp_path, counts, header, mask):
     write_seg(tmp_path / "seg.dcm", scan, mask)
     np.testing.assert_array_equal(by_plain_pydicom(tmp_path / "seg.dcm", scan), mask)
     np.testing.assert_array_equal(read_seg(tmp_path / "seg.dcm", scan), mask)
+    write_seg(tmp_path / "seg.dcm", scan, mask, bones=in_halves(mask))
+    np.testing.assert_array_equal(read_seg(tmp_path / "seg.dcm", scan), mask)
 
 
 def test_stored_feet_first(tmp_path, counts, header, mask):
@@ -113,6 +121,10 @@ def test_two_single_view_objects_share_one_segmentation(tmp_path, counts, header
     np.testing.assert_array_equal(np.moveaxis(pixels, 0, -1), mask)
     segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
     assert len(segmentation.ReferencedSeriesSequence) == 2
+    assert validate(tmp_path / "seg.dcm") == []
+    write_seg(tmp_path / "seg.dcm", scan, mask, bones=in_halves(mask))
+    assert len(pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence) == 2
+    np.testing.assert_array_equal(read_seg(tmp_path / "seg.dcm", scan), mask)
     assert validate(tmp_path / "seg.dcm") == []
 
 
@@ -151,6 +163,33 @@ def test_header(tmp_path, scan, mask):
         item.PlaneOrientationSequence[0].ImageOrientationPatient for item in dataset.PerFrameFunctionalGroupsSequence
     ]
     assert orientations == [d.ImageOrientationPatient for d in scan.dataset.DetectorInformationSequence]
+
+
+def test_one_segment_per_bone(tmp_path, scan, mask, validate):
+    """Regions of a bone become one segment; what has no single bone stays without a region."""
+    spread = np.random.default_rng(2).integers(0, 4, mask.shape)
+    names = ("right rib 5-8", "right rib 9-12", "lumbar spine", "sternum or thoracic spine")
+    bones = {name: mask & (spread == number) for number, name in enumerate(names)}
+    write_seg(tmp_path / "seg.dcm", scan, mask, bones=bones)
+    assert validate(tmp_path / "seg.dcm") == []
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    labels = ["Bone metastasis, right rib", "Bone metastasis, lumbar spine", "Bone metastasis"]
+    assert [segment.SegmentLabel for segment in dataset.SegmentSequence] == labels
+    rib, spine, other = dataset.SegmentSequence
+    assert rib.AnatomicRegionSequence[0].CodeValue == "113197003"
+    assert rib.AnatomicRegionSequence[0].AnatomicRegionModifierSequence[0].CodeMeaning == "Right"
+    assert spine.AnatomicRegionSequence[0].CodeValue == "122496007"
+    assert "AnatomicRegionModifierSequence" not in spine.AnatomicRegionSequence[0]
+    assert "AnatomicRegionSequence" not in other
+    # Whoever reads all segments together sees the same mask as before.
+    np.testing.assert_array_equal(read_seg(tmp_path / "seg.dcm"), mask)
+    np.testing.assert_array_equal(read_seg(tmp_path / "seg.dcm", scan), mask)
+    by_number = highdicom.seg.segread(tmp_path / "seg.dcm").get_pixels_by_source_frame(
+        scan.dataset.SOPInstanceUID, [1, 2], segment_numbers=[1, 2, 3]
+    )
+    ribs = bones["right rib 5-8"] | bones["right rib 9-12"]
+    np.testing.assert_array_equal(np.moveaxis(by_number[..., 0], 0, -1), ribs)
+    np.testing.assert_array_equal(np.moveaxis(by_number[..., 1], 0, -1), bones["lumbar spine"])
 
 
 def test_without_frame_of_reference_and_patient(tmp_path, counts, header, mask):

@@ -11,8 +11,10 @@ import yaml
 from monai.bundle import ConfigParser
 
 import bonemets
+from bonemets.data import datalist_hash
 from bonemets.engines import provenance
 from bonemets.engines.provenance import running_config, trained_setting
+from bonemets.engines.weights import trained_on_simulated
 from bonemets.errors import InputError
 
 CONFIG = """
@@ -110,3 +112,15 @@ def test_commit_is_that_of_the_package(tmp_path: Path, monkeypatch: pytest.Monke
     assert provenance.git_commit() == git("rev-parse", "HEAD")
     package.write_text("x = 1\n")
     assert provenance.git_commit() == git("rev-parse", "HEAD") + "+changes"
+
+
+def test_a_simulated_cohort_is_told(tmp_path: Path) -> None:
+    datalist = tmp_path / "datalist.json"
+    datalist.write_text(json.dumps({"name": "n", "training": []}))
+    assert provenance.datalist_record(datalist) == {"name": "n", "sha256": datalist_hash(datalist)}
+    (tmp_path / "cohort.json").write_text("{}")
+    assert provenance.datalist_record(datalist)["simulated"] is True
+    assert trained_on_simulated({"datalist": provenance.datalist_record(datalist)})
+    assert trained_on_simulated({"datalist": {"name": "Simulated bone scans, seed 1"}})
+    for record in ({}, {"datalist": None}, {"datalist": {"name": "Simulated", "simulated": False}}):
+        assert not trained_on_simulated(record)

@@ -32,7 +32,8 @@ def test_the_first_scans_with_both_outlines() -> None:
     overlays.iteration_completed(engine_with(3))
     overlays.iteration_completed(engine_with(3))
     pictures = overlays.pictures()
-    assert list(pictures) == ["scan_01", "scan_02"]
+    assert list(pictures) == ["scan_01", "scan_02", "scans"]
+    assert np.array_equal(pictures["scans"], np.concatenate([pictures["scan_01"], pictures["scan_02"]], axis=1))
     for picture in pictures.values():
         assert picture.dtype == np.uint8
         assert picture.shape[2] == 3

@@ -145,21 +145,25 @@ class NetworkTester:
                 images = self.images(2, *size)
                 torch.testing.assert_close(scripted(images), network(images), rtol=1e-5, atol=1e-5)
 
-    def test_torch_export_equals_eager(self):
-        network = self.build().eval()
-        images = self.images(1)
+    @pytest.fixture(scope="class")
+    def exported(self) -> tuple[nn.Module, torch.Tensor, torch.export.ExportedProgram]:
+        """A network, an image, and PyTorch's exported program, which ONNX is made from too."""
+        network, images = self.build().eval(), self.images(1)
         with torch.no_grad():
-            program = torch.export.export(network, (images,))
+            return network, images, torch.export.export(network, (images,))
+
+    def test_torch_export_equals_eager(self, exported):
+        network, images, program = exported
+        with torch.no_grad():
             torch.testing.assert_close(program.module()(images), network(images), rtol=1e-5, atol=1e-5)
 
     @pytest.mark.slow
-    def test_onnx_equals_eager(self, tmp_path):
+    def test_onnx_equals_eager(self, exported, tmp_path):
         onnxruntime = pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
-        network = self.build().eval()
-        images = self.images(1)
+        network, images, program = exported
         path = tmp_path / "network.onnx"
-        torch.onnx.export(network, (images,), path, dynamo=True, verbose=False)
+        torch.onnx.export(program, (images,), path, dynamo=True, verbose=False)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

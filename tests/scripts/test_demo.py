@@ -108,7 +108,10 @@ def test_the_whole_demo_in_small(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "index.html").read_text()
-    for text in ("Simulated data", "Research use only", "sha256", "mlflow ui", "What to make of it"):
+    for text in (
+        "Simulated data", "Research use only", "sha256", "mlflow ui", "What to make of it", "simulated patients only",
+        "its network is used for nothing",
+    ):  # fmt: skip
         assert text in page
     for link in set(re.findall(r'href="([^"#:]+)"', page)):
         assert (tmp_path / link).is_file(), link

@@ -49,10 +49,12 @@ def script():
 def project(tmp_path):
     """A copy of what the script reads and writes."""
     for name in BUNDLES:
-        for part in ("docs/README.md", "configs/metadata.json"):
+        for part in ("docs/README.md", "configs/metadata.json", "configs/train.yaml"):
             target = tmp_path / "bundles" / name / part
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "bundles" / name / part, target)
+        # Large, and only read.
+        (tmp_path / "bundles" / name / "models").symlink_to(ROOT / "bundles" / name / "models")
     shutil.copytree(ROOT / "results" / "published", tmp_path / "results" / "published")
     shutil.copy(ROOT / "README.md", tmp_path)
     return tmp_path

@@ -21,7 +21,7 @@ from bonemets.errors import InputError
 ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (bm_seg, isic2018, cxr_lung, nm_itksnap, labelme, bs80k, monailabel, nnunet, pairs)
-}
+} | {adapter.name: adapter for adapter in monailabel.ADAPTER_FOR.values()}
 
 __all__ = [
     "ADAPTERS",

@@ -9,7 +9,7 @@ How shapes become a mask, in this order:
 
 1. Every shape is filled as LabelMe fills it (outline included): polygon, rectangle, circle, and ``mask``. Points and
    lines have no area and are passed over, and counted.
-2. Shapes that share a ``group_id`` and a label are one lesion: larger ones first, a shape that lies wholly inside
+2. Shapes that share a ``group_id`` and a label are one region: larger ones first, a shape that lies wholly inside
    what the group has covered so far is a **hole** in it, any other is added. Shapes without group are added.
 3. A shape labeled ``hole``, ``background`` or ``_background_`` clears what lies under it.
 4. A shape labeled ``ignore``, ``uncertain`` or ``equivocal`` becomes 2, where there is no lesion.
@@ -134,7 +134,8 @@ def draw_mask(shapes: list[dict[str, Any]], size: tuple[int, int], lesion_labels
     Returns:
         (H, W) uint8, 0 background, 1 lesion, 2 ignore.
     """
-    lesion, ignored, cleared = (np.zeros(size, dtype=bool) for _ in range(3))
+    regions = {1: np.zeros(size, dtype=bool), 2: np.zeros(size, dtype=bool)}
+    cleared = np.zeros(size, dtype=bool)
     groups: dict[tuple[str, Any], list[np.ndarray]] = {}
     for number, shape in enumerate(shapes):
         if shape["shape_type"] in _WITHOUT_AREA:
@@ -143,19 +144,17 @@ def draw_mask(shapes: list[dict[str, Any]], size: tuple[int, int], lesion_labels
         filled = _fill(shape, size)
         if name.lower() in HOLE_LABELS:
             cleared |= filled
-        elif name.lower() in IGNORE_LABELS:
-            ignored |= filled
-        elif not lesion_labels or name in lesion_labels:
+        elif name.lower() in IGNORE_LABELS or not lesion_labels or name in lesion_labels:
             group = shape.get("group_id")
             groups.setdefault((name, number if group is None else f"group {group}"), []).append(filled)
-    for members in groups.values():
+    for (name, _), members in groups.items():
         covered = np.zeros(size, dtype=bool)
         for filled in sorted(members, key=np.count_nonzero, reverse=True):
             inside = filled.any() and not (filled & ~covered).any()
             covered = covered & ~filled if inside else covered | filled
-        lesion |= covered
-    lesion &= ~cleared
-    return np.where(lesion, 1, np.where(ignored & ~cleared, 2, 0)).astype(np.uint8)
+        regions[2 if name.lower() in IGNORE_LABELS else 1] |= covered
+    lesion, ignored = (regions[value] & ~cleared for value in (1, 2))
+    return np.where(lesion, 1, np.where(ignored, 2, 0)).astype(np.uint8)
 
 
 def _case(drawing: Drawing, source: Path, options: Options, patients: PatientRule) -> Case:

@@ -45,10 +45,12 @@ export function showLesions(
     const { state, finding } = lesion;
     const size = pixelArea ? `${((lesion.places.length * pixelArea) / 100).toFixed(1)}\u00a0cm²` : `${lesion.places.length} px`;
     const chance = finding ? `${Math.round(100 * finding.probability_max)}\u00a0%` : "drawn";
-    const name = finding?.bone ? `${WORDS[state]}: ${finding.bone}` : WORDS[state];
+    // The circle of the number tells the state: filled, outlined, dashed; the words are for those who cannot see it.
+    const bone = finding?.bone;
+    const name = bone ? bone[0].toUpperCase() + bone.slice(1) : WORDS[state];
     const view = SHORT[views[lesion.view]] ?? `view ${lesion.view + 1}`;
     const about = [view, chance, size].join(" · ");
-    const row = make("button", { className: "row", onclick: () => actions.select(lesion) },
+    const row = make("button", { className: "row", title: WORDS[state], onclick: () => actions.select(lesion) },
       make("span", { className: "number", textContent: String(index + 1) }),
       make("span", { className: "text" }, make("b", { textContent: name }), make("small", { textContent: about })));
     const act = (text: string, title: string, kind: string, run: () => void) => {

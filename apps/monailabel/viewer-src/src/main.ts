@@ -1,71 +1,59 @@
 // The viewer: puts the parts together and answers to buttons and keys.
+import { Annotator } from "./annotator";
 import { BACKGROUND, LESION, type Lesion } from "./labels";
 import { listenToKeys, type Commands } from "./keyboard";
 import { labeled, showLesions, showScans, versionTable } from "./lists";
-import { answer, ask, askText, element, help, make, press, say } from "./page";
+import { answer, ask, element, help, say } from "./page";
 import { Picture, type Spot } from "./picture";
-import { Pointer, type Tool } from "./pointer";
+import { Pointer } from "./pointer";
 import { Scan } from "./scan";
-import { Server, type Item } from "./server";
+import { isScan, type Info, type Item } from "./server";
 import { remember, remembered } from "./settings";
+import { Toolbar } from "./toolbar";
+import { Training } from "./training";
 
-const server = new Server(signIn);
+const annotator = new Annotator(() => scan !== null);
+const server = annotator.server;
 const picture = new Picture(element<HTMLCanvasElement>("picture"));
 const pointer = new Pointer(picture, {
-  labels: () => scan?.labels ?? null, changed, picked, windowChanged: showWindow, say: (text) => say(text, true),
+  labels: () => scan?.labels ?? null, changed, picked, windowChanged: () => toolbar.showWindow(), say: (text) => say(text, true),
 });
+const toolbar = new Toolbar(picture, pointer);
+const training = new Training(server, renew, () => items.filter(labeled).length);
 const strategy = element<HTMLSelectElement>("strategy");
 const model = element<HTMLSelectElement>("model");
 
 let scan: Scan | null = null;
 let items: Item[] = [];
-let annotator = remembered("annotator");
-let signedIn = false;
 let running = false;
 let working = false;
-
-// --- signing in
-
-async function signIn(): Promise<void> {
-  let problem = "";
-  for (;;) {
-    const name = make("input", { type: "text", autocomplete: "username", name: "username", autofocus: true });
-    const password = make("input", { type: "password", autocomplete: "current-password", name: "password" });
-    const told = make("p", { className: "bad", textContent: problem });
-    const fields = [make("label", {}, "User", name), make("label", {}, "Password", password)];
-    const text = scan ? "Your sign-in has ended. What you have drawn is kept." : "This server asks who you are.";
-    await ask("Sign in", [text, ...fields, ...(problem ? [told] : [])], [{ key: "ok", text: "Sign in", primary: true }], false);
-    try {
-      await server.fetchToken(name.value, password.value);
-      return;
-    } catch (error) {
-      problem = message(error);
-    }
-  }
-}
+let abouts: Record<string, string> = {};
 
 async function whoAnnotates(): Promise<void> {
-  if (signedIn) {
-    const text = `Signed in as ${annotator}.`;
-    if ((await ask("Signed in", [text], [{ key: "out", text: "Sign out" }, { key: "", text: "Close", primary: true }])) === "out") {
-      if (!(await mayLeave())) return;
-      server.signOut();
-      scan = null;
-      location.hash = "";
-      location.reload();
-    }
-    return;
+  if ((await annotator.ask()) && (await mayLeave())) {
+    scan = null;
+    annotator.leave();
   }
-  const name = await askText("Who is annotating?", "The name is kept with every label that you save.", "Your name", annotator);
-  if (name !== null) remember("annotator", (annotator = name));
   showState();
 }
 
 // --- scans
 
 async function refreshItems(): Promise<void> {
-  items = await server.workList(annotator);
+  const all = await server.workList(annotator.name);
+  items = all.filter(isScan);
+  const others = all.length - items.length;
+  element("others").hidden = !others;
+  element("others").textContent = `${others} more that are no planar scans: open them in 3D Slicer or ITK-SNAP.`;
+  training.show();
   showItems();
+}
+
+/** What the server offers, at the start and after a training. */
+async function renew(): Promise<void> {
+  const info = await server.info();
+  showOffers(info);
+  training.know(info);
 }
 
 function showItems(): void {
@@ -82,7 +70,7 @@ async function open(id: string, asked = false): Promise<void> {
   picture.show(scan.image, scan.labels, scan.views);
   element("empty").hidden = true;
   history.replaceState(null, "", `#${encodeURIComponent(id)}`);
-  showWindow();
+  toolbar.showWindow();
   changed();
   showItems();
   if (element<HTMLInputElement>("always").checked && !labeled(item) && model.value) await propose();
@@ -100,7 +88,7 @@ async function mayLeave(): Promise<boolean> {
 async function next(): Promise<void> {
   if (!(await mayLeave())) return;
   tell("Choosing the next scan");
-  const id = await server.next(strategy.value, annotator);
+  const id = await server.next(strategy.value, annotator.name);
   await refreshItems();
   if (id === null) say("Every scan has a label. Well done.");
   else if (id === scan?.id) say("No other scan is waiting.");
@@ -127,7 +115,7 @@ async function save(): Promise<boolean> {
     decide(waiting, wish === "accept");
   }
   tell("Saving");
-  const saved = await scan.save(annotator);
+  const saved = await scan.save(annotator.name);
   if (saved.conflict !== null) return conflict(saved.conflict);
   say(`Saved as version ${saved.version}.`);
   showState();
@@ -221,46 +209,33 @@ function showState(): void {
   const state = element("state");
   state.textContent = !scan ? "" : scan.unsaved ? "not saved" : scan.base ? `version ${scan.base}` : "no label yet";
   state.classList.toggle("unsaved", Boolean(scan?.unsaved));
-  element("user").textContent = annotator || "Your name";
+  element("user").textContent = annotator.name || "Your name";
   for (const [id, able] of [
     ["save", scan], ["save-next", scan], ["versions", scan], ["propose", scan && model.value], ["next", items.length],
     ["undo", scan?.labels.undoable], ["redo", scan?.labels.redoable],
   ] as const) element<HTMLButtonElement>(id).disabled = !able || (working && id !== "undo" && id !== "redo");
 }
 
-function showWindow(): void {
-  // Cubes: a bladder may hold fifty times the counts of the bones, whose window shall not be a hair's breadth.
-  element<HTMLInputElement>("window").value = String(1000 * Math.cbrt(picture.width / (2 * picture.range)));
-  element<HTMLInputElement>("level").value = String(1000 * Math.cbrt(picture.level / picture.range));
+function showOffers({ models, strategies }: Info): void {
+  const fill = (menu: HTMLSelectElement, names: string[], habit: string) => {
+    const wished = menu.value || habit;
+    menu.replaceChildren(...names.map((name) => new Option(name.replace(/_/g, " "), name)));
+    if (names.includes(wished)) menu.value = wished;
+  };
+  // What learns the most comes first; then those that do not look at the scans.
+  const plain = ["random", "first"];
+  const names = Object.keys(strategies).sort((one, other) => plain.indexOf(one) - plain.indexOf(other));
+  fill(strategy, names, remembered("strategy"));
+  abouts = Object.fromEntries(names.map((name) => [name, strategies[name].description ?? ""]));
+  showStrategy();
+  fill(model, Object.keys(models).filter((name) => isScan(models[name])), remembered("model"));
+  model.hidden = model.options.length < 2;
+  element("propose").textContent = model.options.length ? "Propose lesions" : "No network has weights yet";
+  showState();
 }
 
-function setBright(bright: boolean): void {
-  document.body.classList.toggle("dark", bright);
-  press(element("invert"), bright);
-  picture.setInverted(!bright);
-  picture.redraw();
-  remember("bright", bright ? "yes" : "");
-}
-
-function setTool(tool: Tool): void {
-  if (pointer.busy) pointer.drop();
-  pointer.tool = tool;
-  picture.canvas.dataset.tool = tool;
-  for (const button of element("tools").children) press(button as HTMLElement, (button as HTMLElement).dataset.tool === tool);
-}
-
-function setSize(size: number): void {
-  pointer.size = Math.min(40, Math.max(1, size));
-  element<HTMLInputElement>("size").value = element("size-shown").textContent = String(pointer.size);
-  remember("size", String(pointer.size));
-  if (picture.brush?.size) picture.brush.size = pointer.size;
-  picture.redraw();
-}
-
-function setHidden(hidden: boolean): void {
-  picture.overlaid = !hidden;
-  press(element("hide"), hidden);
-  picture.redraw();
+function showStrategy(): void {
+  element("strategy-about").textContent = element("strategy-about").title = abouts[strategy.value] ?? "";
 }
 
 function undo(again: boolean): void {
@@ -301,6 +276,7 @@ const saveAndNext = async () => {
 };
 const commands: Commands = {
   menu: () => void document.body.classList.toggle("scans"),
+  "training-small": () => void document.body.classList.add("scans"),
   user: () => void run(whoAnnotates),
   versions: () => void run(versions),
   help: () => void run(help),
@@ -308,6 +284,8 @@ const commands: Commands = {
   "save-next": () => void run(saveAndNext),
   next: () => void run(next),
   propose: () => void run(propose),
+  train: () => void run(() => training.start(model.value, scan?.unsaved ? scan.id : null)),
+  stop: () => void run(() => training.stop()),
   "accept-all": () => scan && decide(scan.undecided, true),
   "reject-all": () => scan && decide(scan.undecided, false),
   undo: () => undo(false),
@@ -315,17 +293,17 @@ const commands: Commands = {
   auto: () => {
     if (!scan) return;
     picture.autoWindow();
-    showWindow();
+    toolbar.showWindow();
   },
-  invert: () => setBright(picture.inverted),
+  invert: () => toolbar.setBright(picture.inverted),
   smaller: () => picture.zoom(1 / 1.4),
   larger: () => picture.zoom(1.4),
   fit: () => picture.fit(),
-  hide: () => setHidden(picture.overlaid),
+  hide: () => toolbar.setHidden(picture.overlaid),
 };
 const plainKeys: Commands = {
-  v: () => setTool("move"), b: () => setTool("lesion"), i: () => setTool("ignore"), e: () => setTool("erase"),
-  s: () => setTool("split"), "[": () => setSize(pointer.size - 1), "]": () => setSize(pointer.size + 1),
+  v: () => toolbar.setTool("move"), b: () => toolbar.setTool("lesion"), i: () => toolbar.setTool("ignore"), e: () => toolbar.setTool("erase"),
+  s: () => toolbar.setTool("split"), "[": () => toolbar.setSize(pointer.size - 1), "]": () => toolbar.setSize(pointer.size + 1),
   a: () => decideSelected(true), r: () => decideSelected(false), p: commands.propose, h: commands.hide,
   x: commands.invert, "+": commands.larger, "=": commands.larger, "-": commands.smaller, f: commands.fit,
   "0": commands.auto, n: commands.next, "?": commands.help,
@@ -343,20 +321,12 @@ const controlKeys: Commands = {
 
 function listen(): void {
   for (const [id, command] of Object.entries(commands)) element(id).onclick = command;
-  element("tools").onclick = (event) => {
-    const tool = (event.target as Element).closest<HTMLElement>("[data-tool]")?.dataset.tool;
-    if (tool) setTool(tool as Tool);
-  };
-  const range = (id: string, change: (value: number) => void) => {
-    const input = element<HTMLInputElement>(id);
-    input.oninput = () => change(Number(input.value));
-  };
-  range("size", setSize);
-  range("window", (value) => scan && picture.setWindow(picture.level, 2 * picture.range * (value / 1000) ** 3));
-  range("level", (value) => scan && picture.setWindow(picture.range * (value / 1000) ** 3, picture.width));
   element("unlabeled").onchange = showItems;
   element("always").onchange = () => remember("always", element<HTMLInputElement>("always").checked ? "yes" : "");
-  strategy.onchange = () => remember("strategy", strategy.value);
+  strategy.onchange = () => {
+    remember("strategy", strategy.value);
+    showStrategy();
+  };
   model.onchange = () => remember("model", model.value);
   listenToKeys({ ...plainKeys, ...controlKeys }, (held) => {
     pointer.panning = held;
@@ -372,7 +342,12 @@ function listen(): void {
   };
   window.onhashchange = () => void run(openAddressed);
   // Others label too; not while something is asked or under way.
-  setInterval(() => document.hidden || running || void refreshItems().catch(() => undefined), 60_000);
+  setInterval(() => document.hidden || running || void lookAround().catch(() => undefined), 60_000);
+}
+
+async function lookAround(): Promise<void> {
+  await refreshItems();
+  if (!training.active) await training.look();
 }
 
 async function openAddressed(): Promise<void> {
@@ -382,32 +357,21 @@ async function openAddressed(): Promise<void> {
 
 async function start(): Promise<void> {
   if (typeof DecompressionStream === "undefined" || !("showModal" in HTMLDialogElement.prototype)) return;
+  if (!picture.usable) {
+    element("starting").textContent = "This browser does not let the page draw: allow canvas for this address, or use another browser. WebGL is not needed.";
+    return;
+  }
   document.body.classList.add("ready");
   listen();
-  setTool("move");
-  setSize(Number(remembered("size")) || 6);
-  setBright(remembered("bright") === "yes");
+  toolbar.listen(() => scan !== null);
   element<HTMLInputElement>("always").checked = remembered("always") === "yes";
   showState();
   await run(async () => {
     // Asks to sign in, if the server wants that.
-    const { models, strategies } = await server.info();
-    const user = await server.user();
-    signedIn = user !== null;
-    if (user !== null) annotator = user;
-    else if (!annotator) await whoAnnotates();
-    const options = (names: string[]) => names.map((name) => new Option(name.replace(/_/g, " "), name));
-    // What learns the most comes first; then those that do not look at the scans.
-    const plain = ["random", "first"];
-    const names = Object.keys(strategies).sort((one, other) => plain.indexOf(one) - plain.indexOf(other));
-    strategy.replaceChildren(...options(names));
-    for (const option of strategy.options) option.title = strategies[option.value].description ?? "";
-    if (names.includes(remembered("strategy"))) strategy.value = remembered("strategy");
-    model.replaceChildren(...options(Object.keys(models)));
-    if (remembered("model") in models) model.value = remembered("model");
-    model.hidden = model.options.length < 2;
-    if (!model.options.length) element("propose").textContent = "No network has weights yet";
+    await renew();
+    await annotator.introduce();
     await refreshItems();
+    await training.look();
     await openAddressed();
   });
 }

@@ -56,7 +56,12 @@ export class Picture {
 
   constructor(readonly canvas: HTMLCanvasElement) {
     this.context = canvas.getContext("2d") as CanvasRenderingContext2D;
-    new ResizeObserver(() => this.resize()).observe(canvas);
+    if (this.usable) new ResizeObserver(() => this.resize()).observe(canvas);
+  }
+
+  /** Whether the browser lets the page draw; some are set not to. */
+  get usable(): boolean {
+    return Boolean(this.context);
   }
 
   show(image: Nifti, labels: Labels, views: string[]): void {

@@ -21,6 +21,8 @@ export interface LabelInfo {
 
 export interface Item {
   id: string;
+  /** As DICOM names it; scans are "NM". */
+  modality?: string;
   views: string[];
   labels: Record<string, LabelInfo>;
   scores: Record<string, number | null | undefined>;
@@ -33,9 +35,26 @@ export interface Version extends LabelInfo {
   action: string;
 }
 
+interface Network {
+  modality?: string;
+  description?: string;
+  config?: { max_epochs?: number };
+}
+
 export interface Info {
-  models: Record<string, { description?: string }>;
+  models: Record<string, Network>;
+  trainers: Record<string, Network>;
   strategies: Record<string, { description?: string }>;
+  /** Of the weights that are in use; empty for a network that has none. */
+  train_stats: Record<string, { sha256?: string; epoch?: number; metric?: { name: string; value: number } }>;
+}
+
+/** A training; `details` holds the last lines of its log. */
+export interface Task {
+  id: string;
+  status: "SUBMITTED" | "RUNNING" | "DONE" | "ERROR" | "STOPPED";
+  request: { model: string };
+  details?: string[];
 }
 
 export interface Proposal {
@@ -56,6 +75,14 @@ export class Refused extends Error {
 }
 
 const TOKEN = "bonemets.token";
+/** What this page can show. */
+export const MODALITY = "NM";
+const JSON_TYPE = { "Content-Type": "application/json" };
+
+/** Whether an item, or what a network is for, is a planar scan. */
+export function isScan({ modality }: { modality?: string }): boolean {
+  return (modality ?? MODALITY) === MODALITY;
+}
 
 export class Server {
   // The viewer lies at /viewer/, behind whatever prefix a proxy puts before it.
@@ -119,9 +146,9 @@ export class Server {
 
   /** The scan that a strategy chooses; null when all are labeled. */
   async next(strategy: string, client: string): Promise<string | null> {
-    const body = JSON.stringify({ client_id: client });
-    const headers = { "Content-Type": "application/json" };
-    const answer = await this.fetch(`/activelearning/${encodeURIComponent(strategy)}`, { method: "POST", body, headers });
+    const body = JSON.stringify({ client_id: client, modality: MODALITY });
+    const path = `/activelearning/${encodeURIComponent(strategy)}`;
+    const answer = await this.fetch(path, { method: "POST", body, headers: JSON_TYPE });
     return ((await answer.json()) as { id?: string }).id ?? null;
   }
 
@@ -141,6 +168,26 @@ export class Server {
     form.append("params", JSON.stringify({ label_info: names, client_id: client, base_version: base }));
     const path = `/datastore/label?image=${encodeURIComponent(image)}&tag=final`;
     return (await (await this.fetch(path, { method: "PUT", body: form })).json()) as Saved;
+  }
+
+  /** The newest training, running or not; null if there was none since the server's start. */
+  async training(): Promise<Task | null> {
+    try {
+      return (await this.json("/train/")) as Task;
+    } catch (error) {
+      if (error instanceof Refused && error.status === 404) return null;
+      throw error;
+    }
+  }
+
+  /** Begin to train; refused while another training runs. */
+  async startTraining(model: string, settings: { max_epochs: number; pretrained: boolean }): Promise<Task> {
+    const options = { method: "POST", body: JSON.stringify(settings), headers: JSON_TYPE };
+    return (await (await this.fetch(`/train/${encodeURIComponent(model)}`, options)).json()) as Task;
+  }
+
+  async stopTraining(): Promise<void> {
+    await this.fetch("/train/", { method: "DELETE" });
   }
 
   private async json(path: string): Promise<unknown> {

@@ -1,0 +1,91 @@
+"""A piece of make_tables.py: what weights a bundle ships, for its model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bonemets.engines.weights import shipped_record, trained_on_simulated
+
+NONE = [
+    "This version ships none for this bundle: train it with the commands below. `bonemets segment` and MONAI Label use",
+    "what then lies in `models/`.",
+]
+
+
+def weights(bundle: Path) -> list[str] | None:
+    """A model card's section about the shipped weights; None where weights lie that were trained in their place.
+
+    Args:
+        bundle: the bundle's folder.
+
+    Raises:
+        InputError: the weights are not those that their record describes.
+    """
+    path = bundle / "models" / "model.pt"
+    record = shipped_record(bundle)
+    if record is None:
+        return None if path.is_file() else NONE
+    training, settings, datalist = record["training"], record["settings"], record["datalist"]
+    simulated = trained_on_simulated(record)
+    data = datalist.get("cohort") or datalist.get("name")
+    recipe = f" (recipe `results/cohorts/{datalist['cohort']}.yaml`)" if datalist.get("cohort") else ""
+    fold = settings["fold"]
+    metric = record["metric"]
+    machine = training.get("hardware") or {}
+    rows = {
+        "network": f"{record['network_def']['_target_'].rpartition('.')[2]}, {_width(bundle, record)}",
+        "file": f"`models/model.pt`, {path.stat().st_size / 1e6:.1f} MB, float32, sha256 `{record['sha256']}`",
+        "data": f"{'simulated patients only: ' if simulated else ''}{data}{recipe}, training part, "
+        f"{'all folds' if fold is None else f'fold {fold} held out to choose the epoch'}; "
+        f"split `{datalist['sha256'][:12]}`{_license(datalist)}",
+        "overlays": ", ".join(f"`{name}`" for name in settings.get("overlays", [])) or "none: the paper's recipe",
+        "seed, batch, rate": f"{settings['seed']}, {settings.get('batch_size')}, {settings.get('learning_rate')}",
+        "epochs": f"{training['epochs']} of {settings['epochs']}; "
+        f"kept: epoch {record['epoch']}, `{metric['name']}` {metric['value']:.3f}",
+        "time": f"{training['hours']:.1f} hours{_machine(machine)}",
+        "log, record": f"`models/{training['log']}`, a line per epoch; `models/model.json`",
+    }
+    if measured := record.get("measured"):
+        numbers = ", ".join(
+            f"`{key}` {value:.3f}" for key, value in measured.items() if key not in ("section", "patients")
+        )
+        rows["measured"] = f"{measured['section']} part, {measured['patients']} patients: {numbers}"
+    remark = (
+        "They have seen simulated patients only and have not been shown to work on real ones."
+        if simulated
+        else "They are what the network learned from these data alone."
+    )
+    lines = ["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in rows.items())]
+    return [
+        *lines,
+        "",
+        remark,
+        "`bonemets segment`, `configs/inference.yaml`, `configs/evaluate.yaml` and MONAI Label use them as they are.",
+        "`configs/train.yaml` starts from random weights, at the paper's width, and writes its own in their place,",
+        "unless `--ckpt_dir` names another folder; `git checkout models` brings them back.",
+    ]
+
+
+def _width(bundle: Path, record: dict[str, Any]) -> str:
+    features = record["network_def"].get("features")
+    count = f"{record['training']['parameters']:,} parameters"
+    if features is None:
+        return count
+    paper = yaml.safe_load((bundle / "configs" / "train.yaml").read_text("utf-8")).get("features")
+    widths = "–".join(map(str, features))
+    if features == paper:
+        return f"{count}, the paper's widths {widths}"
+    return f"{count}, compact widths {widths} (the paper's: {'–'.join(map(str, paper))})"
+
+
+def _machine(hardware: dict[str, Any]) -> str:
+    if hardware.get("gpu"):
+        return f" on {hardware['gpu']}"
+    return f" on {hardware['processor']}, {hardware['cores']} cores" if hardware else ""
+
+
+def _license(datalist: dict[str, Any]) -> str:
+    return f"; the data's license: {datalist['license']}" if datalist.get("license") else ""
