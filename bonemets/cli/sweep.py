@@ -35,6 +35,10 @@ def sweep(
             metavar="URI", help="MLflow store; $MLFLOW_TRACKING_URI, or mlruns.db in OUT.", show_default=False
         ),
     ] = None,
+    again: Annotated[
+        bool,
+        typer.Option("--measure-again", help="Train nothing: measure the finished trials with the present code."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the trials and what is done; train nothing.")
     ] = False,
@@ -70,6 +74,7 @@ def sweep(
         address,
         workers,
         report=lambda done, total, message: typer.echo(f"[{done}/{total}] {message}"),
+        again=again,
     )
     if results:
         write_sweep(output, found, results, failures)

@@ -10,13 +10,14 @@ from typing import Any
 
 from bonemets.engines.bundles import BUNDLES_VARIABLE
 from bonemets.engines.sweep_spec import Sweep, Trial
-from bonemets.engines.sweep_trial import TrialError, finished_result, run_trial
+from bonemets.engines.sweep_trial import RESULT, TrialError, finished_result, measure_again, run_trial
 from bonemets.errors import InputError
 
 # What a worker needs to know of this process: where MLflow writes, and where bundles are.
 PASSED_ON = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", BUNDLES_VARIABLE)
 
 Report = Callable[[int, int, str], None]
+Job = Callable[[Trial, Path, str, str, int], dict[str, Any]]
 
 
 def run_sweep(
@@ -26,6 +27,7 @@ def run_sweep(
     address: str | None = None,
     workers: int | None = None,
     report: Report = lambda done, total, message: None,
+    again: bool = False,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Run every trial that is not finished yet.
 
@@ -40,6 +42,7 @@ def run_sweep(
         address: address of a running Ray cluster; None starts Ray on this machine and stops it at the end.
         workers: processors that Ray may use on this machine; all by default. Not with `address`.
         report: called with trials done, all trials, and a line about the last one.
+        again: measure the finished trials with the present code instead, and train nothing.
 
     Returns:
         Results of the finished trials in the sweep's order, and trial name → message of those that failed for good.
@@ -47,6 +50,8 @@ def run_sweep(
     Raises:
         InputError: Ray is not installed, cannot be reached, or has too little for one trial.
     """
+    if again:
+        return _measure_again(sweep, output, tracking_uri, address, workers, report)
     results = {
         trial.name: done
         for trial in sweep.trials
@@ -57,9 +62,21 @@ def run_sweep(
         report(number, len(sweep.trials), f"{name}: done before")
     failures: dict[str, str] = {}
     if pending:
-        found, failures = _run_on_ray(sweep, pending, output, tracking_uri, address, workers, report, len(results))
+        found, failures = _run_on_ray(
+            sweep, pending, output, tracking_uri, address, workers, report, run_trial, len(results)
+        )
         results |= found
     return [results[trial.name] for trial in sweep.trials if trial.name in results], failures
+
+
+def _measure_again(
+    sweep: Sweep, output: Path, tracking_uri: str, address: str | None, workers: int | None, report: Report
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    finished = [trial for trial in sweep.trials if (_folder(output, trial) / RESULT).is_file()]
+    if not finished:
+        raise InputError(f"{output}: has no finished trial; run the sweep without --measure-again")
+    found, failures = _run_on_ray(sweep, finished, output, tracking_uri, address, workers, report, measure_again)
+    return [found[trial.name] for trial in finished if trial.name in found], failures
 
 
 def _run_on_ray(
@@ -70,7 +87,8 @@ def _run_on_ray(
     address: str | None,
     workers: int | None,
     report: Report,
-    done: int,
+    job: Job,
+    done: int = 0,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     try:
         import ray
@@ -92,7 +110,7 @@ def _run_on_ray(
         raise InputError(f"Ray at {address or 'this machine'} cannot be used: {str(error).splitlines()[0]}") from error
     try:
         _check_resources(ray.cluster_resources(), sweep.resources)
-        task = ray.remote(run_trial).options(
+        task = ray.remote(job).options(
             num_cpus=sweep.resources["cpus"],
             num_gpus=sweep.resources["gpus"],
             max_retries=sweep.retries,
@@ -104,7 +122,7 @@ def _run_on_ray(
         }
         results: dict[str, dict[str, Any]] = {}
         failures: dict[str, str] = {}
-        waiting = list(futures)
+        waiting, total = list(futures), done + len(futures)
         while waiting:
             (ready, *_), waiting = ray.wait(waiting, num_returns=1)
             name = futures[ready].name
@@ -114,7 +132,7 @@ def _run_on_ray(
             except ray.exceptions.RayError as error:
                 failures[name] = message = f"{name}: {_cause(error)}"
             done += 1
-            report(done, len(sweep.trials), message)
+            report(done, total, message)
     finally:
         ray.shutdown()
     return results, failures

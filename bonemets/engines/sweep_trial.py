@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -67,10 +67,7 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
         result = {
             "format": 1,
             "trial": trial_record(trial),
-            "metrics": {key: entry["value"] for key, entry in evaluation["metrics"].items()},
-            "evaluation": {
-                key: evaluation[key] for key in ("patients", "images", "lesions", "predictions", "settings")
-            },
+            **_measured(evaluation),
             "weights_sha256": file_sha256(folder / "models" / "model.pt"),
             "training_seconds": round(training_seconds, 1),
             "machine": machine(),
@@ -80,6 +77,53 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
         _log_to_mlflow(tracking_uri, run_id, result, folder, trial.datalist)
         write_bytes(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
         return result
+
+
+def measure_again(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: int = 1) -> dict[str, Any]:  # noqa: ARG001
+    """Evaluate a finished trial with the present code; its training stays as it is.
+
+    For when metrics have changed. Configuration files may have changed too since the training: its weights say what
+    they are, and ``machine`` in the result what they were made with. ``measured_at`` is then the commit of this.
+
+    Args:
+        trial: the trial.
+        folder: its folder, with ``result.json``.
+        tracking_uri: MLflow store.
+        sweep: name of the sweep; as in `run_trial`.
+        cpus: threads.
+
+    Returns:
+        What ``result.json`` now holds.
+
+    Raises:
+        TrialError: the trial is not finished, or was run with other settings.
+    """
+    from bonemets.engines.provenance import git_commit
+
+    with _locked(folder):
+        try:
+            result: dict[str, Any] = json.loads((folder / RESULT).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrialError(f"{folder / RESULT} cannot be read; run the sweep without --measure-again") from error
+        if changed := changed_settings(trial, result):
+            raise TrialError(f"{folder / RESULT}: was run with another {changed[0]} than the specification has")
+        result |= _measured(_evaluate(trial, folder, cpus)) | {"measured_at": git_commit()}
+        _log_to_mlflow(tracking_uri, result.get("mlflow_run_id"), result, folder, trial.datalist)
+        write_bytes(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+        return result
+
+
+def changed_settings(trial: Trial, result: Mapping[str, Any]) -> list[str]:
+    """What a result's trial and the specification's say differently, texts of configuration files left out."""
+    was, wanted = result.get("trial", {}), json.loads(json.dumps(trial_record(trial)))
+    return [key for key in wanted if key != "fingerprint" and was.get(key) != wanted[key]]
+
+
+def _measured(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "metrics": {key: entry["value"] for key, entry in evaluation["metrics"].items()},
+        "evaluation": {key: evaluation[key] for key in ("patients", "images", "lesions", "predictions", "settings")},
+    }
 
 
 def machine() -> dict[str, Any]:

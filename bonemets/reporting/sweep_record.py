@@ -47,7 +47,7 @@ def find_results(sweep: Sweep, output: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: a result is of other settings, data or section than the specification says.
     """
-    from bonemets.engines.sweep_spec import trial_record
+    from bonemets.engines.sweep_trial import changed_settings
 
     found = []
     for trial in sweep.trials:
@@ -56,11 +56,9 @@ def find_results(sweep: Sweep, output: Path) -> list[dict[str, Any]]:
             continue
         try:
             result = json.loads(path.read_text("utf-8"))
-            was = result["trial"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read; remove the trial's folder and run the sweep again") from error
-        wanted = json.loads(json.dumps(trial_record(trial)))
-        if changed := [key for key in wanted if key != "fingerprint" and was.get(key) != wanted[key]]:
+        if changed := changed_settings(trial, result):
             raise InputError(f"{path}: was run with another {changed[0]} than the specification has; run it again")
         found.append(result)
     return found

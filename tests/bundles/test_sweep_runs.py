@@ -77,3 +77,17 @@ def test_killed_sweep_goes_on(cohort: Path, tmp_path: Path) -> None:
         run = finished[result["mlflow_run_id"]]
         assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         assert run.data.metrics["test.dice_pooled"] == pytest.approx(result["metrics"]["dice_pooled"])
+
+    # Other metrics now: what is finished is measured anew, with the weights that are there.
+    weights = first.parent / "models" / "model.pt"
+    before, result = weights.stat().st_mtime_ns, json.loads(kept)
+    first.write_text(json.dumps({**result, "metrics": {"dice_pooled": 0.99}}))
+    again = subprocess.run(
+        [*command(tmp_path), "--measure-again"], env=environment, capture_output=True, text=True, timeout=400
+    )
+    assert again.returncode == 0, again.stderr
+    measured = json.loads(first.read_text())
+    assert measured["metrics"] == result["metrics"]
+    assert measured["trial"] == result["trial"]
+    assert "measured_at" in measured
+    assert weights.stat().st_mtime_ns == before
