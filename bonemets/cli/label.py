@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bonemets.engines.bundles import DEFAULT_BUNDLE, find_bundle, find_weights
+from bonemets.engines.bundles import bundle_of, find_bundle, find_weights
 from bonemets.errors import InputError
 
 
@@ -38,7 +38,12 @@ def label(
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights to begin with, if the project has none of the bundle.")
     ] = None,
-    bundle: Annotated[str, typer.Option(metavar="NAME", help="Bundle that --weights is for.")] = DEFAULT_BUNDLE,
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Bundle that --weights is for; found by its network by default.", show_default=False
+        ),
+    ] = None,
     modality: Annotated[
         Modality | None,
         typer.Option(help="What the files are that are not DICOM; by default they are looked at.", show_default=False),
@@ -57,11 +62,12 @@ def label(
     if not address and not Path(studies).is_dir():
         raise InputError(f"{studies}: no such folder; give a folder of studies or a DICOMweb address")
     if weights is not None:
-        bundle = find_bundle(bundle).name
+        bundle = find_bundle(bundle or bundle_of(weights)).name
         find_weights(find_bundle(bundle), weights)
     if not environment.is_here():
         python = str(environment.find_python())
-        options = ["--studies", studies, "--bundle", bundle, "--host", host, "--port", str(port)]
+        options = ["--studies", studies, "--host", host, "--port", str(port)]
+        options += ["--bundle", bundle] if bundle else []
         options += ["--work", str(work)] if work else []
         options += ["--weights", str(weights)] if weights else []
         options += ["--modality", modality.value] if modality else []
@@ -73,6 +79,6 @@ def label(
     from bonemets.labeling.workspace import Workspace
 
     place = studies if address else str(Path(studies).resolve())
-    project, first = Workspace(work or default_work(place)), {bundle: weights} if weights else {}
+    project, first = Workspace(work or default_work(place)), {bundle: weights} if bundle and weights else {}
     files_are = {Modality.nm: NM, Modality.ct: CT, Modality.picture: PICTURE, None: None}[modality]
     serve(place, project, host, port, first, files_are)

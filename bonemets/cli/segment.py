@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bonemets.engines.bundles import DEFAULT_BUNDLE, bundle_metadata, find_bundle, find_weights
+from bonemets.engines.bundles import DEFAULT_BUNDLE, bundle_metadata, bundle_of, find_bundle, find_weights
 from bonemets.engines.weights import describe_weights
 from bonemets.errors import InputError
 
@@ -36,7 +36,8 @@ def segment(
         str | None,
         typer.Option(
             metavar="NAME_OR_DIR",
-            help=f"Bundle: its name or folder. Default: {DEFAULT_BUNDLE}; {PICTURE_BUNDLE} for pictures in color.",
+            help=f"Bundle: its name or folder. Default: that of --weights, {PICTURE_BUNDLE} for pictures in color, "
+            f"{DEFAULT_BUNDLE}.",
             show_default=False,
         ),
     ] = None,
@@ -53,6 +54,8 @@ def segment(
     Writes per study: mask.nii.gz, seg.dcm (DICOM SEG, for DICOM input), overlay.png, report.html and result.json.
     Research use only, not for diagnosis.
     """
+    if bundle is None and weights is not None:
+        bundle = bundle_of(weights)
     bundle_dir = find_bundle(bundle or DEFAULT_BUNDLE)
     refuse_ct(bundle_dir)
     if bundle is not None:

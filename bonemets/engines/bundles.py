@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bonemets.errors import InputError
 
 # Of the bone-scan networks the one that measured best on the benchmark cohort (docs/reference/measured-sweeps.md).
@@ -60,6 +62,29 @@ def find_bundle(name_or_folder: str | Path = DEFAULT_BUNDLE) -> Path:
     near = difflib.get_close_matches(str(name_or_folder), known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
     raise InputError(f"there is no bundle {str(name_or_folder)!r}; {hint} (set ${BUNDLES_VARIABLE} to look elsewhere)")
+
+
+def bundle_of(weights: Path) -> str:
+    """Name of the bundle whose network weights are of, as the record beside them says; the default where it does not.
+
+    Args:
+        weights: ``model.pt``, with ``model.json`` beside it.
+
+    Raises:
+        InputError: the record cannot be read.
+    """
+    network = _network_class(read_provenance(weights))
+    if network is not None:
+        for name, folder in list_bundles().items():
+            config = yaml.safe_load((folder / "configs" / "inference.yaml").read_text("utf-8"))
+            if _network_class(config) == network:
+                return name
+    return DEFAULT_BUNDLE
+
+
+def _network_class(document: Any) -> str | None:
+    definition = document.get("network_def") if isinstance(document, dict) else None
+    return definition.get("_target_") if isinstance(definition, dict) else None
 
 
 def bundle_metadata(bundle: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from bonemets.engines import bundles
-from bonemets.engines.bundles import bundle_metadata, file_sha256, find_bundle, list_bundles
+from bonemets.engines.bundles import (
+    DEFAULT_BUNDLE,
+    bundle_metadata,
+    bundle_of,
+    file_sha256,
+    find_bundle,
+    list_bundles,
+)
 from bonemets.errors import InputError
 
 
@@ -67,3 +75,14 @@ def test_no_torch_is_imported():
         "import sys, bonemets.engines, bonemets.data; assert 'torch' not in sys.modules and 'monai' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_weights_tell_their_bundle(tmp_path):
+    weights = tmp_path / "model.pt"
+    assert bundle_of(weights) == DEFAULT_BUNDLE
+    for network, name in (("DualPoolingUNet", "spect_dual_pooling"), ("MFPDeepLabV3Plus", "ct_mfp_deeplabv3plus")):
+        record = {"network_def": {"_target_": f"bonemets.networks.nets.{network}"}}
+        weights.with_suffix(".json").write_text(json.dumps(record))
+        assert bundle_of(weights) == f"{name}_segmentation"
+    weights.with_suffix(".json").write_text(json.dumps({"network_def": {"_target_": "elsewhere.Net"}}))
+    assert bundle_of(weights) == DEFAULT_BUNDLE
