@@ -1,4 +1,4 @@
-# make demo   set-up, then the whole path on simulated patients (about 4 minutes on 2 cores); opens nothing, needs no network after set-up
+# make demo   set-up, then the whole path on simulated patients (about 2 minutes on 2 cores); opens nothing, needs no network after set-up
 # make test   set-up, then lint, types and every test (on 2 cores)
 # make label  set-up, then MONAI Label in an environment of its own beside it (a minute, 450 MB): bonemets label
 # make nnunet set-up, then nnU-Net v2 in an environment of its own beside it (a minute, 470 MB): benchmarks/nnunet.py
