@@ -72,6 +72,23 @@ def split_test(patients: Iterable[str], share: float, stratify: Mapping[str, Any
     return chosen
 
 
+def draw_parts(
+    strata: Mapping[str, Any], seed: int, folds: int, test_share: float
+) -> tuple[set[str], dict[str, int], int]:
+    """Testing patients, fold of each other one, and the number of folds, which is at most that of the others.
+
+    Args:
+        strata: patient → the group that is spread evenly over the parts.
+        seed: seed of the folds.
+        folds: number of folds wanted.
+        test_share: share of the patients that is kept for testing.
+    """
+    testing = split_test(strata, test_share, strata)
+    training = [name for name in strata if name not in testing]
+    folds = max(1, min(folds, len(training)))
+    return testing, assign_folds(training, folds, seed, strata), folds
+
+
 def _checked(patients: Iterable[str], stratify: Mapping[str, Any] | None) -> list[str]:
     names = sorted(set(patients))
     missing = [name for name in names if stratify is not None and name not in stratify]

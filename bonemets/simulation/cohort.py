@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -17,11 +16,11 @@ from threadpoolctl import threadpool_limits
 import bonemets
 from bonemets.data.datalist import write_datalist
 from bonemets.data.files import write_bytes
-from bonemets.data.folds import assign_folds, split_test
+from bonemets.data.folds import draw_parts
 from bonemets.data.geometry import VIEWS
 from bonemets.errors import InputError
 from bonemets.simulation.ct_folder import ct_datalist
-from bonemets.simulation.patient_folder import is_intact, patient_name, read_record, write_patient
+from bonemets.simulation.patient_folder import content_sha256, is_intact, patient_name, read_record, write_patient
 from bonemets.simulation.processes import run_in_processes
 
 if TYPE_CHECKING:
@@ -186,17 +185,14 @@ def _make_patient(out: Path, number: int, *, seed: int, modality: str, make_stud
 
 def _datalist(records: list[dict[str, Any]], seed: int, folds: int, test_share: float) -> dict[str, Any]:
     bears_lesion = {record["patient"]: any(record["lesion_pixels"].values()) for record in records}
-    testing = split_test(bears_lesion, test_share, bears_lesion)
-    training = [name for name in bears_lesion if name not in testing]
-    folds = max(1, min(folds, len(training)))
-    fold_of = assign_folds(training, folds, seed, bears_lesion)
+    testing, fold_of, folds = draw_parts(bears_lesion, seed, folds, test_share)
     return {
         "name": f"Simulated bone scans, seed {seed}, {len(records)} patients",
         "description": "Simulated whole-body bone scans; no person. One item per view; folds and test part by patient.",
         "modality": "NM",
         "licence": "Apache-2.0",
         "numFolds": folds,
-        "numTraining": len(training) * len(VIEWS),
+        "numTraining": len(fold_of) * len(VIEWS),
         "numTest": len(testing) * len(VIEWS),
         "labels": {"0": "background", "1": "lesion", "2": "ignore"},
         "training": [
@@ -213,10 +209,6 @@ def _item(patient: str, view: str) -> dict[str, Any]:
 
 def _describe(records: list[dict[str, Any]], seed: int, version: str, folds: int, test_share: float) -> dict[str, Any]:
     """What ``cohort.json`` says: how the cohort came about, every parameter drawn, and a hash over all content."""
-    digest = hashlib.sha256()
-    for record in records:
-        for file, sha256 in record["files"].items():
-            digest.update(f"{record['patient']}/{file} {sha256}\n".encode())
     return {
         "description": "Simulated whole-body bone scans; no person. Research use only.",
         "modality": "nm",
@@ -226,6 +218,6 @@ def _describe(records: list[dict[str, Any]], seed: int, version: str, folds: int
         "bonemets_version": bonemets.__version__,
         "folds": folds,
         "test_share": test_share,
-        "content_sha256": digest.hexdigest(),
+        "content_sha256": content_sha256(records),
         "studies": records,
     }

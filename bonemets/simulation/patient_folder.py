@@ -121,6 +121,15 @@ def write_folder(cohort: Path, name: str, contents: dict[str, bytes], record: di
     return record
 
 
+def content_sha256(records: list[dict[str, Any]]) -> str:
+    """One hash over all files of all patients, from their records."""
+    digest = hashlib.sha256()
+    for record in records:
+        for file, sha256 in record["files"].items():
+            digest.update(f"{record['patient']}/{file} {sha256}\n".encode())
+    return digest.hexdigest()
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """The record of a patient's folder.
 

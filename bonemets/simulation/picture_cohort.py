@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -18,10 +17,11 @@ from threadpoolctl import threadpool_limits
 import bonemets
 from bonemets.data.datalist import write_datalist
 from bonemets.data.files import write_bytes
-from bonemets.data.folds import assign_folds, split_test
+from bonemets.data.folds import draw_parts
 from bonemets.errors import InputError
 from bonemets.simulation.dermoscopy import DERMOSCOPY_VERSION, simulate_dermoscopy
 from bonemets.simulation.patient_folder import (
+    content_sha256,
     is_intact,
     patient_name,
     read_record,
@@ -74,10 +74,6 @@ def simulate_picture_cohort(
             report(done, patients)
     records = [read_record(out / patient_name(number)) for number in range(1, patients + 1)]
     write_datalist(out / "datalist.json", _datalist(records, seed, folds, test_share))
-    digest = hashlib.sha256()
-    for record in records:
-        for file, sha256 in record["files"].items():
-            digest.update(f"{record['patient']}/{file} {sha256}\n".encode())
     cohort = {
         "description": "Simulated dermoscopic pictures; no person. Research use only.",
         "modality": "skin",
@@ -87,7 +83,7 @@ def simulate_picture_cohort(
         "bonemets_version": bonemets.__version__,
         "folds": folds,
         "test_share": test_share,
-        "content_sha256": digest.hexdigest(),
+        "content_sha256": content_sha256(records),
         "studies": records,
     }
     write_bytes(out / "cohort.json", (json.dumps(cohort, indent=1) + "\n").encode())
@@ -137,17 +133,14 @@ def _make_picture(out: Path, number: int, *, seed: int) -> int:
 
 def _datalist(records: list[dict[str, Any]], seed: int, folds: int, test_share: float) -> dict[str, Any]:
     kinds = {record["patient"]: record["parameters"]["kind"] for record in records}
-    testing = split_test(kinds, test_share, kinds)
-    training = [name for name in kinds if name not in testing]
-    folds = max(1, min(folds, len(training)))
-    fold_of = assign_folds(training, folds, seed, kinds)
+    testing, fold_of, folds = draw_parts(kinds, seed, folds, test_share)
     return {
         "name": f"Simulated dermoscopic pictures, seed {seed}, {len(records)} patients",
         "description": "Simulated dermoscopic pictures; no person. One picture a patient.",
         "modality": "dermoscopy",
         "licence": "Apache-2.0",
         "numFolds": folds,
-        "numTraining": len(training),
+        "numTraining": len(fold_of),
         "numTest": len(testing),
         "labels": {"0": "background", "1": "lesion", "2": "ignore"},
         "training": [{**_item(name), "fold": fold_of[name]} for name in kinds if name in fold_of],
