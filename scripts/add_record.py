@@ -17,6 +17,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from bonemets.engines.bundles import file_sha256
 from bonemets.engines.provenance import describe_hardware
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, summarize_runs, write_record
@@ -53,6 +54,10 @@ def make_record(options: argparse.Namespace) -> Record:
         "command": options.command,
         "deviations": options.deviation,
     }
+    if options.weights:
+        record["weights_sha256"] = [file_sha256(path) for path in options.weights]
+    if options.license:
+        record["data"]["license"] = options.license
     if options.recipe:
         record["data"]["recipe"] = options.recipe
     # What is needed stays even if it is empty.
@@ -76,6 +81,8 @@ def main() -> int:
     parser.add_argument("--features", type=int, nargs="+", help="widths")
     for name, text in (("bundle", "which was trained"), ("recipe", "of the cohort"), ("commit", ""), ("processor", "")):
         parser.add_argument(f"--{name}", help=text or "if it was another than here and now")
+    parser.add_argument("--weights", type=Path, action="append", help="file of each seed, if the summaries name none")
+    parser.add_argument("--license", help="of the data")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--date", default=date.today().isoformat())
     parser.add_argument("--replace", action="store_true", help="replace the record of that id")

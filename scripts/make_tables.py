@@ -101,7 +101,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         card, metadata = folder / "docs" / "README.md", folder / "configs" / "metadata.json"
         text = replace_block(_read(card), "performance", performance(published, ledger), card)
         text = replace_block(text, "speed", speed(bundle, benchmark), card)
-        shipped = weights(folder)
+        shipped = weights(folder, records)
         files[card] = text if shipped is None else replace_block(text, "weights", shipped, card)
         files[metadata] = set_eval_metrics(_read(metadata), eval_metrics(published, ledger), metadata)
     readme = root / "README.md"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bonemets.engines.weights import shipped_record, trained_on_simulated
+from bonemets.reporting.ledger import Record
 
 NONE = [
     "This version ships none for this bundle: train it with the commands below. `bonemets segment` and MONAI Label use",
@@ -15,11 +17,15 @@ NONE = [
 ]
 
 
-def weights(bundle: Path) -> list[str] | None:
+ON_OTHER_DATA = ("dice_per_image", "precision_per_image", "recall_per_image")
+
+
+def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
     """A model card's section about the shipped weights; None where weights lie that were trained in their place.
 
     Args:
         bundle: the bundle's folder.
+        records: the ledger, in which these weights may have been measured on other data than their own cohort.
 
     Raises:
         InputError: the weights are not those that their record describes.
@@ -53,8 +59,15 @@ def weights(bundle: Path) -> list[str] | None:
             f"`{key}` {value:.3f}" for key, value in measured.items() if key not in ("section", "patients")
         )
         rows["measured"] = f"{measured['section']} part, {measured['patients']} patients: {numbers}"
+    others = [
+        one for one in records
+        if one.get("weights_sha256") == [record["sha256"]] and one["data"]["split_sha256"] != datalist["sha256"]
+    ]  # fmt: skip
+    rows |= {f"measured on {one['data']['name']}": _on_other_data(one) for one in others}
+    real = any(one["data"]["kind"] == "real" for one in others)
     remark = (
-        "They have seen simulated patients only and have not been shown to work on real ones."
+        "They have seen simulated patients only"
+        + ("; on real data they do as well as said above." if real else " and have not been shown to work on real ones.")
         if simulated
         else "They are what the network learned from these data alone."
     )
@@ -67,6 +80,16 @@ def weights(bundle: Path) -> list[str] | None:
         "`configs/train.yaml` starts from random weights, at the paper's width, and writes its own in their place,",
         "unless `--ckpt_dir` names another folder; `git checkout models` brings them back.",
     ]
+
+
+def _on_other_data(record: Record) -> str:
+    numbers = ", ".join(
+        f"`{name}` {entry['value']:.3f}" + (f" ({entry['low']:.3f}–{entry['high']:.3f})" if "low" in entry else "")
+        for name in ON_OTHER_DATA
+        if (entry := record["metrics"].get(name)) is not None
+    )
+    data = record["data"]
+    return f"{data['kind']}, {record['n']['images']} images, none of them seen in training: {numbers}; record `{record['id']}`"
 
 
 def _width(bundle: Path, record: dict[str, Any]) -> str:

@@ -40,7 +40,8 @@ def datalist(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
     test_share: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="Share of the patients that becomes the test part.")
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the patients that becomes the test part; 1: no training part."),
     ] = 0.0,
     name: Annotated[str | None, typer.Option(help="Name of the data set; by default the folder's.")] = None,
     patient_pattern: Annotated[

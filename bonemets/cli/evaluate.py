@@ -24,8 +24,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="PREDICTIONS",
-            help="Folder with a NIfTI mask or probability per item: PATIENT_VIEW.nii.gz, or named as the image; or "
-            "what `bonemets segment` wrote.",
+            help="Folder with a NIfTI mask or probability per item: PATIENT_VIEW.nii.gz, or named as the image; PNG "
+            "masks for pictures; or what `bonemets segment` wrote.",
             show_default=False,
         ),
     ],

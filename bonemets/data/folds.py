@@ -53,15 +53,15 @@ def split_test(patients: Iterable[str], share: float, stratify: Mapping[str, Any
 
     Args:
         patients: patient identifiers.
-        share: share of the patients, from 0 to below 1; each stratum's number is rounded.
+        share: share of the patients, from 0 to 1; each stratum's number is rounded.
         stratify: a value per patient, as for `assign_folds`.
 
     Raises:
         ValueError: if `share` is outside 0 to 1, or a patient has no stratum.
     """
     names = _checked(patients, stratify)
-    if not 0 <= share < 1:
-        raise ValueError(f"share must be at least 0 and below 1, got {share}")
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be from 0 to 1, got {share}")
     seen: dict[Any, int] = defaultdict(int)
     chosen = set()
     for name in names:

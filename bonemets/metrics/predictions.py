@@ -1,7 +1,7 @@
 """Which prediction belongs to which item of a data list, and reading both.
 
-A prediction is a NIfTI file (``.nii`` or ``.nii.gz``) per item, a mask or a probability. Its path below the folder is,
-for an item of patient P, view V and image ``a/b.nii.gz``, one of
+A prediction is a NIfTI file (``.nii`` or ``.nii.gz``) per item, a mask or a probability; for pictures a mask may be PNG.
+Its path below the folder is, for an item of patient P, view V and image ``a/b.nii.gz``, one of
 
 - ``P_V``: ``patient_0001_anterior.nii.gz``;
 - the image's own path: ``a/b.nii.gz``;
@@ -29,6 +29,7 @@ from bonemets.errors import InputError
 from bonemets.metrics.lesions import IGNORE, LESION
 
 SUFFIXES = (".nii.gz", ".nii")
+PICTURE = ".png"
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,13 @@ def find_predictions(folder: Path, items: Sequence[Mapping[str, Any]], root: Pat
             extra.append(study.relative_to(folder).as_posix())
         for index, channel in places:
             found.setdefault(index, []).append((study / "mask.nii.gz", channel))
-    for path in sorted(path for path in folder.rglob("*") if path.name.endswith(SUFFIXES) and path.is_file()):
-        if path.parent in segmented:
+    for path in sorted(path for path in folder.rglob("*") if path.name.endswith((*SUFFIXES, PICTURE))):
+        if path.parent in segmented or not path.is_file():
             continue
         owners = [owner[key] for key in _keys_of(_relative(path, folder)) if key in owner]
         if owners:
             found.setdefault(owners[0], []).append((path, None))
-        else:
+        elif not path.name.endswith(PICTURE):  # a figure, for instance of an MLflow store in the same folder
             extra.append(path.relative_to(folder).as_posix())
     _complain(folder, names, found, extra)
     return [
@@ -210,6 +211,8 @@ def read_prediction(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDAr
     Raises:
         InputError: it cannot be read, has another shape or lies another way than the label, or is not in 0..1.
     """
+    if case.prediction.name.endswith(PICTURE) and case.label.name.endswith(SUFFIXES):
+        raise InputError(f"{case.prediction} is a picture and its label {case.label} is NIfTI: write it on that grid")
     array, own = read_array(case.prediction)
     array = np.squeeze(array)
     if case.channel is not None and array.ndim == 3:

@@ -10,7 +10,7 @@ import pytest
 from adapter_samples import blob, make_pairs, save, texture
 
 from bonemets.data import check_leakage, datalist_hash, load_datalist, read_planar, write_nifti
-from bonemets.data.adapters import ADAPTERS, Options, ProblemsError, build_datalist, get_adapter
+from bonemets.data.adapters import ADAPTERS, Options, ProblemsError, build_datalist, export_nnunet, get_adapter
 from bonemets.data.adapters.patients import pseudonym
 from bonemets.errors import InputError
 
@@ -48,6 +48,15 @@ def test_pairs_become_a_data_list_that_loads(tmp_path):
     assert all(Path(item["image"]).name == Path(item["label"]).name for part in parts for item in part)
     assert check_leakage(output) == []
     assert json.loads(output.read_text())["training"][0]["image"].startswith("../set/images/")
+
+
+def test_a_list_for_testing_only_has_no_folds(tmp_path):
+    root = make_pairs(tmp_path / "set", ["a", "b", "c"])
+    built = build_datalist(root, PAIRS, tmp_path / "d.json", test_share=1.0)
+    assert built.document["numFolds"] == built.document["numTraining"] == 0
+    assert len(load_datalist(tmp_path / "d.json", None, "test")) == 3
+    with pytest.raises(InputError, match="no training"):
+        export_nnunet(tmp_path / "d.json", tmp_path / "out", 1)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_folds(tmp_path):
@@ -175,7 +184,7 @@ def test_a_pattern_that_does_not_match_is_a_problem(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"folds": 4}, "3 patients"), ({"test_share": 1.0}, "below 1"), ({"folds": 3, "test_share": 0.4}, "2 patients")],
+    [({"folds": 4}, "3 patients"), ({"test_share": 1.1}, "from 0 to 1"), ({"test_share": 1.0, "folds": 2}, "0 patients"), ({"folds": 3, "test_share": 0.4}, "2 patients")],
 )
 def test_folds_and_shares_that_do_not_suit_are_refused(tmp_path, arguments, message):
     root = make_pairs(tmp_path / "set", ["a", "b", "c"])

@@ -41,7 +41,7 @@ def test_later_patients_move_nobody():
     assert split_test(PATIENTS[:30], 0.2, POSITIVE) == split_test(PATIENTS, 0.2, POSITIVE) & set(PATIENTS[:30])
 
 
-@pytest.mark.parametrize("share", [0, 0.1, 0.2, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0, 0.1, 0.2, 0.25, 0.5, 0.9, 1])
 def test_test_share_per_stratum(share):
     chosen = split_test(PATIENTS, share, POSITIVE)
     for value in (True, False):
@@ -59,4 +59,4 @@ def test_missing_stratum():
     with pytest.raises(ValueError, match="stratify must have a value"):
         assign_folds(PATIENTS, 2, 0, {"patient_0001": True})
     with pytest.raises(ValueError, match="share"):
-        split_test(PATIENTS, 1.0)
+        split_test(PATIENTS, 1.1)

@@ -71,7 +71,7 @@ def build_datalist(
         output: the data list to write.
         folds: number of folds; by default the source's own or 5.
         seed: of the folds.
-        test_share: share of the patients that becomes the test part.
+        test_share: share of the patients that becomes the test part; with 1 there is no other, and there are no folds.
         options: what the user says about patients and labels.
         duplicates: what to do about images that are the same or nearly so: ``"error"`` reports them, ``"group"``
             treats their patients as one, ``"ignore"`` does not look for them.
@@ -116,7 +116,8 @@ def build_datalist(
             parts["training"].append({**entry, "fold": fold_of[case.patient]})
     document = {
         "name": name or source.resolve().name,
-        "description": f"{adapter.title}, {number} patient-level folds, seed {seed}",
+        "description": f"{adapter.title}, "
+        + (f"{number} patient-level folds, seed {seed}" if parts["training"] else "for testing only"),
         "modality": adapter.modality,
         "format": adapter.name,
         "reference": adapter.reference,
@@ -135,8 +136,8 @@ def _split(
     checked: Sequence[Checked], source: Path, folds: int | None, given: int | None, seed: int, test_share: float
 ) -> tuple[Mapping[str, int], set[str], int]:
     """The fold of each training patient, the test patients, and the number of folds."""
-    if not 0 <= test_share < 1:
-        raise InputError(f"--test-share {test_share:g}: must be at least 0 and below 1")
+    if not 0 <= test_share <= 1:
+        raise InputError(f"--test-share {test_share:g}: must be from 0 to 1")
     lesion: dict[str, bool] = {}
     for item in checked:
         lesion[item.case.patient] = lesion.get(item.case.patient, False) or item.has_lesion
@@ -150,6 +151,8 @@ def _split(
         raise InputError(f"{source}: brings its own test part; leave out --test-share")
     test = test or split_test(lesion, test_share, lesion)
     training = set(lesion) - test
+    if test_share == 1 and folds is None:
+        return {}, test, 0
     number = DEFAULT_FOLDS if folds is None else folds
     if not 1 <= number <= len(training):
         raise InputError(

@@ -55,7 +55,9 @@ def export_nnunet(datalist: Path, folder: Path, dataset_id: int, name: str | Non
         raise InputError(f"{taken[0]}: exists already; remove it or choose another --dataset-id")
     parts = {"Tr": document["training"], "Ts": document.get("testing") or []}
     items = [item for part in parts.values() for item in part]
-    if not items or any("label" not in item for item in items):
+    if not parts["Tr"]:
+        raise InputError(f"{datalist}: has no training items, and nnU-Net trains; make it with a smaller --test-share")
+    if any("label" not in item for item in items):
         raise InputError(f"{datalist}: has items without a label map; nnU-Net segments, it does not score boxes")
     title = re.sub(r"[^A-Za-z0-9]+", "", name or str(document.get("name") or datalist.stem)) or "Dataset"
     target = folder / f"Dataset{dataset_id:03d}_{title}"
