@@ -64,13 +64,12 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
         if one.get("weights_sha256") == [record["sha256"]] and one["data"]["split_sha256"] != datalist["sha256"]
     ]  # fmt: skip
     rows |= {f"measured on {one['data']['name']}": _on_other_data(one) for one in others}
-    real = any(one["data"]["kind"] == "real" for one in others)
-    remark = (
-        "They have seen simulated patients only"
-        + ("; on real data they do as well as said above." if real else " and have not been shown to work on real ones.")
-        if simulated
-        else "They are what the network learned from these data alone."
-    )
+    if not simulated:
+        remark = "They are what the network learned from these data alone."
+    elif any(one["data"]["kind"] == "real" for one in others):
+        remark = "They have seen simulated patients only; the table's line on real data says how far that carries."
+    else:
+        remark = "They have seen simulated patients only and have not been shown to work on real ones."
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in rows.items())]
     return [
         *lines,
@@ -88,8 +87,8 @@ def _on_other_data(record: Record) -> str:
         for name in ON_OTHER_DATA
         if (entry := record["metrics"].get(name)) is not None
     )
-    data = record["data"]
-    return f"{data['kind']}, {record['n']['images']} images, none of them seen in training: {numbers}; record `{record['id']}`"
+    images = f"{record['n']['images']} images, none of them seen in training"
+    return f"{record['data']['kind']}, {images}: {numbers}; record `{record['id']}`"
 
 
 def _width(bundle: Path, record: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Which prediction belongs to which item of a data list, and reading both.
 
-A prediction is a NIfTI file (``.nii`` or ``.nii.gz``) per item, a mask or a probability; for pictures a mask may be PNG.
-Its path below the folder is, for an item of patient P, view V and image ``a/b.nii.gz``, one of
+A prediction is a NIfTI file (``.nii`` or ``.nii.gz``) per item, a mask or a probability; of pictures a mask may be a
+PNG. Its path below the folder is, for an item of patient P, view V and image ``a/b.nii.gz``, one of
 
 - ``P_V``: ``patient_0001_anterior.nii.gz``;
 - the image's own path: ``a/b.nii.gz``;

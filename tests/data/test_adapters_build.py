@@ -184,7 +184,12 @@ def test_a_pattern_that_does_not_match_is_a_problem(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"folds": 4}, "3 patients"), ({"test_share": 1.1}, "from 0 to 1"), ({"test_share": 1.0, "folds": 2}, "0 patients"), ({"folds": 3, "test_share": 0.4}, "2 patients")],
+    [
+        ({"folds": 4}, "3 patients"),
+        ({"test_share": 1.1}, "from 0 to 1"),
+        ({"test_share": 1.0, "folds": 2}, "0 patients"),
+        ({"folds": 3, "test_share": 0.4}, "2 patients"),
+    ],
 )
 def test_folds_and_shares_that_do_not_suit_are_refused(tmp_path, arguments, message):
     root = make_pairs(tmp_path / "set", ["a", "b", "c"])

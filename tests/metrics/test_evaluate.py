@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bonemets.cli.evaluate import evaluate
 from bonemets.data.datalist import load_datalist, write_datalist
@@ -218,6 +219,27 @@ def test_bad_predictions_are_refused_by_name(cohort, tmp_path):
         find_predictions(folder, items, cohort)
     with pytest.raises(InputError, match="is not a folder"):
         find_predictions(tmp_path / "nowhere", items, cohort)
+
+
+def test_masks_of_pictures_may_be_png_and_figures_beside_them_do_not_count(tmp_path):
+    root, folder = tmp_path / "set", tmp_path / "pred"
+    for where in (root, folder / "store"):
+        where.mkdir(parents=True)
+    label, mask = np.zeros(SHAPE, dtype=np.uint8), np.zeros(SHAPE, dtype=np.uint8)
+    label[4:8, 4:8], mask[4:8, 6:10] = 255, 255  # half of each is shared
+    for path, array in ((root / "a.png", label), (root / "a_mask.png", label), (folder / "a_seg.png", mask)):
+        Image.fromarray(array).save(path)
+    Image.fromarray(mask).save(folder / "store" / "figure.png")
+    items = [{"image": "a.png", "label": "a_mask.png", "patient": "a", "view": "unknown"}]
+    write_datalist(root / "datalist.json", {"name": "made", "training": [], "testing": items})
+    run(folder, root, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["metrics"]["dice_pooled"]["value"] == 0.5
+
+    # A picture has rows and columns as displayed, a NIfTI label as its file has them.
+    write_map(root / "a_label.nii.gz", label // 255)
+    write_datalist(root / "datalist.json", {"training": [], "testing": [items[0] | {"label": "a_label.nii.gz"}]})
+    with pytest.raises(InputError, match="is a picture and its label"):
+        run(folder, root, tmp_path / "again")
 
 
 def test_results_of_segment_are_matched_by_fingerprint(cohort, tmp_path):

@@ -195,3 +195,18 @@ def test_commands_name_files_and_networks_that_are_there():
                     assert (ROOT / "bundles" / published.bundle / name).is_file()
             for network in re.findall(r"--network_def \"(\{.*?\})\"", text):
                 assert yaml.safe_load(network)["_target_"] == f"bonemets.networks.nets.{row.network}"
+
+
+@pytest.mark.parametrize(("kind", "other", "shown"), [("real", True, 2), ("simulated", True, 1), ("real", False, 0)])
+def test_weights_measured_on_other_data_say_so_in_the_card(script, kind, other, shown):
+    from weights_tables import weights
+
+    bundle = ROOT / "bundles" / BUNDLE
+    shipped = json.loads((bundle / "models" / "model.json").read_text("utf-8"))
+    data = {"name": "Hospital scans", "kind": kind, "section": "test"}
+    data["split_sha256"] = "a1" * 32 if other else shipped["datalist"]["sha256"]
+    metrics = {"dice_per_image": {"value": 0.51239, "low": 0.45, "high": 0.58}}
+    record = RECORD | {"data": data, "metrics": metrics, "weights_sha256": [shipped["sha256"]]}
+    lines = weights(bundle, [record, RECORD])
+    assert ("| measured on Hospital scans |" in "\n".join(lines)) == other
+    assert sum("0.512 (0.450–0.580)" in line or "says how far that carries" in line for line in lines) == shown
