@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import logging
 import re
 import shutil
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fastapi import HTTPException
-from filelock import FileLock
-from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastoreModel
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
@@ -34,6 +29,7 @@ from bonemets.errors import InputError
 from bonemets.labeling.history import LabelHistory, Version
 from bonemets.labeling.masks import label_bytes, read_mask
 from bonemets.labeling.modalities import NM, read_item
+from bonemets.labeling.shared_datastore import SharedDatastore
 from bonemets.labeling.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -49,15 +45,13 @@ IMAGE_EXTENSIONS = (EXTENSION, ".png")
 LABEL_FACTS, IMAGE_FACTS = ("version", "user", "time"), ("modality",)
 
 
-class VersionedDatastore(LocalDatastore):
+class VersionedDatastore(SharedDatastore):
     """A local datastore that loses nothing.
 
-    *Deviations from MONAI Label's*: every change happens under the lock to what the file says at that moment, and
-    replaces the file whole, where the original writes what its process remembers over what another has written.
-    Labels are checked against their image and rewritten on its grid as uint8. Labels of every tag but ``original``
-    (a model's proposals) get a version; a label that an annotator started from an older version than the current one
-    is refused with status 409 if the client says so (``base_version`` in its parameters). Names that lead out of the
-    folder are refused. Files are looked at when they are needed, not watched.
+    *Deviations from MONAI Label's*, beside those of `SharedDatastore`: labels are checked against their image and
+    rewritten on its grid as uint8. Labels of every tag but ``original`` (a model's proposals) get a version; a label
+    that an annotator started from an older version than the current one is refused with status 409 if the client says
+    so (``base_version`` in its parameters). Names that lead out of the folder are refused.
 
     Args:
         work: the annotation project.
@@ -67,56 +61,8 @@ class VersionedDatastore(LocalDatastore):
         self.work = work
         self.modality: str | None = None
         self.history = LabelHistory(work.history)
-        self._stamp: tuple[int, int] | None = None
-        self._thread_lock = threading.RLock()
-        super().__init__(
-            str(work.datastore), extensions=[f"*{e}" for e in IMAGE_EXTENSIONS], auto_reload=False, read_only=True
-        )
+        super().__init__(work.datastore, IMAGE_EXTENSIONS)
         self.refresh()
-
-    # --- one file, several processes
-
-    @property
-    def _datastore(self) -> LocalDatastoreModel:
-        """What the file says now."""
-        self._reload()
-        return self._model
-
-    @_datastore.setter
-    def _datastore(self, model: LocalDatastoreModel) -> None:
-        self._model = model
-
-    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
-        self._reload()
-
-    def _reload(self) -> None:
-        path = Path(self._datastore_config_path)
-        with self._thread_lock:
-            if not path.is_file():
-                return
-            status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_ino)
-            if stamp != self._stamp:
-                self._model = LocalDatastoreModel.model_validate_json(path.read_bytes())
-                self._model.base_path = self._datastore_path
-                self._stamp = stamp
-
-    @contextmanager
-    def _change(self) -> Iterator[LocalDatastoreModel]:
-        """The content of the file, alone; written when the block ends."""
-        with self._thread_lock, FileLock(self._lock_file):
-            model = self._datastore
-            yield model
-            self._write(model)
-
-    def _write(self, model: LocalDatastoreModel) -> None:
-        content = model.model_dump(exclude={"base_path"})
-        write_bytes(self._datastore_config_path, json.dumps(content, indent=2, default=str).encode())
-        self._reload()
-
-    def _update_datastore_file(self, lock: bool = True) -> None:
-        with self._change():
-            logger.debug("datastore written")
 
     # --- what is there
 

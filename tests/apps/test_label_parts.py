@@ -1,29 +1,19 @@
-"""The parts of the annotator's loop that need no server."""
+"""Studies, masks, history and datastore of the annotator's loop, without a server."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 from label_server import SHAPE, make_study, phantom
-from packaging.requirements import Requirement
 from PIL import Image
 
-from bonemets.cli.main import main
 from bonemets.data import planar_affine, read_planar, write_nifti
-from bonemets.engines.bundles import find_bundle
 from bonemets.errors import InputError
-from bonemets.labeling.environment import check, pins
 from bonemets.labeling.history import LabelHistory
-from bonemets.labeling.launch import check_port, default_work
 from bonemets.labeling.masks import label_bytes
 from bonemets.labeling.sources import is_mask
 from bonemets.labeling.studies import import_studies
@@ -34,13 +24,6 @@ def project(folder: Path) -> Workspace:
     work = Workspace(folder / "work")
     work.make()
     return work
-
-
-def run(python: Path | str, code: str, **environment: str) -> str:
-    variables = {**os.environ, **environment}
-    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, env=variables, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 class TestStudies:
@@ -269,148 +252,3 @@ class TestDatastore:
         assert lesion_dice(truth, proposal) == pytest.approx(0.5)
         assert lesion_dice(np.array([0, 2]), np.array([0, 1])) == 1
         assert lesion_dice(np.array([1, 0]), np.array([0, 0])) == 0
-
-
-class TestEnvironment:
-    def test_remedies_reach_every_process_there_and_no_other(self, label_python: Path) -> None:
-        ours = "[type(finder).__name__ for finder in sys.meta_path if 'bonemets' in repr(finder)]"
-        code = f"import sys; print({ours}, 'torch' in sys.modules)"
-        names = "['TorchvisionOperators', 'PydicomStorageClasses', 'GirderClient'] False"
-        assert run(label_python, code) == names
-        again = f"import subprocess, sys; print(subprocess.check_output([sys.executable, '-c', {code!r}], text=True))"
-        assert run(label_python, again) == names
-        assert run(sys.executable, code) == "[] False"
-        assert run(sys.executable, "import importlib.util as u; print(u.find_spec('monailabel'))") == "None"
-
-    def test_real_modules_win(self, label_python: Path, tmp_path: Path) -> None:
-        (tmp_path / "girder_client.py").write_text("GirderClient = HttpError = 'real'")
-        code = "import girder_client as g, pydicom._storage_sopclass_uids as s, pydicom.uid as u; print(g.GirderClient, s.CTImageStorage == u.CTImageStorage)"  # noqa: E501
-        assert run(label_python, code, PYTHONPATH=str(tmp_path)) == "real True"
-        code = "import girder_client as g\ntry: g.GirderClient()\nexcept ImportError as error: print(error)"
-        assert "not installed" in run(label_python, code)
-
-    def test_operators_are_defined_only_where_they_are_missing(self, label_python: Path) -> None:
-        code = """
-import torch
-from bonemets.labeling.compat import TorchvisionOperators
-real = torch.library.Library("torchvision", "FRAGMENT")
-real.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-print(TorchvisionOperators().define(), TorchvisionOperators().define())
-"""
-        assert run(label_python, code) == "['qnms'] []"
-
-    def test_missing_environment_is_one_line(self, tmp_path: Path) -> None:
-        command = [sys.executable, "-m", "bonemets.cli.main", "label", "--studies", str(tmp_path)]
-        missing = tmp_path / "missing"
-        variables = {**os.environ, "BONEMETS_LABEL_VENV": str(missing)}
-        done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60)
-        assert done.returncode == 2
-        assert done.stderr.count("\n") == 1
-        assert done.stderr.endswith(f"make it with: {sys.executable} -m bonemets.labeling.environment {missing}\n")
-
-    def test_a_python_that_cannot_import_it_is_one_line(self) -> None:
-        with pytest.raises(InputError) as caught:
-            check(Path(sys.executable))
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        assert "\n" not in str(caught.value)
-        assert f"with this Python, {version} (ModuleNotFoundError: No module named 'monailabel')" in str(caught.value)
-        assert str(caught.value).endswith("(rm -r .venv && make label PYTHON=python3.11)")
-
-    def test_pins_have_one_version_for_every_python(self) -> None:
-        requirements = [Requirement(line) for line in pins().read_text().splitlines() if line and line[0] != "#"]
-        wanted = {requirement.name for requirement in requirements} - {"legacy-cgi"}
-        for version in ("3.10", "3.11", "3.12", "3.13", "3.14"):
-            environment = {"python_version": version}
-            chosen = [r.name for r in requirements if r.marker is None or r.marker.evaluate(environment)]
-            assert sorted(set(chosen) - {"legacy-cgi"}) == sorted(wanted)
-            assert len(chosen) == len(set(chosen))
-            assert ("legacy-cgi" in chosen) == (version in ("3.13", "3.14"))
-
-    def test_missing_studies_are_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["label", "--studies", str(tmp_path / "nowhere")]) == 2
-        assert capsys.readouterr().err.startswith(f"bonemets: {tmp_path / 'nowhere'}: no such folder")
-
-    def test_where_things_lie(self, tmp_path: Path) -> None:
-        assert default_work(str(tmp_path / "scans")) == tmp_path / "scans-labels"
-        assert default_work("http://archive/dicom-web") == Path("bonemets-label")
-        with pytest.raises(InputError, match="choose another --port or --host"):
-            check_port("203.0.113.1", 8000)
-
-
-class TestBundles:
-    def test_weights_here_are_kept_and_configurations_renewed(self, tmp_path: Path) -> None:
-        source = tmp_path / "source" / "a_segmentation"
-        (source / "configs").mkdir(parents=True)
-        (source / "models").mkdir()
-        (source / "configs" / "inference.yaml").write_text("first")
-        (source / "models" / "model.pt").write_bytes(b"shipped")
-        (source / "models" / "model.json").write_text(json.dumps({"sha256": "x"}))
-        work = project(tmp_path)
-        (folder,) = work.refresh_bundles({source.name: source})
-        assert (folder / "models" / "model.pt").read_bytes() == b"shipped"
-        (folder / "models" / "model.pt").write_bytes(b"trained here")
-        (source / "configs" / "inference.yaml").write_text("second")
-        work.refresh_bundles({source.name: source})
-        assert (folder / "models" / "model.pt").read_bytes() == b"trained here"
-        assert (folder / "configs" / "inference.yaml").read_text() == "second"
-        assert (source / "models" / "model.pt").read_bytes() == b"shipped"
-
-    def test_settings_of_a_training(self, label_packages: Path, bundles: Path, tmp_path: Path) -> None:
-        from bonemets.labeling.bundle_tasks import BundleModel, BundleTrain
-
-        train = BundleTrain(BundleModel(next(bundles.iterdir())), project(tmp_path))
-        knobs = train.overrides({"max_epochs": 3, "learning_rate": 0.01, "batch_size": "", "device": ["cpu"]})
-        assert knobs == {"epochs": 3, "learning_rate": 0.01, "device": "$torch.device('cpu')"}
-        for name, value in (
-            ("batch_size", "$__import__('os')"),
-            ("batch_size", 1.5),
-            ("max_epochs", -1),
-            ("seed", True),
-        ):
-            with pytest.raises(InputError, match=name):
-                train.overrides({name: value})
-        with pytest.raises(InputError, match="no bone scan has a final label"):
-            train.write_datalist(tmp_path / "run", set())
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize(
-        ("bundle", "small"),
-        [("spect_msa_net_segmentation",
-          {"features": [2, 2, 4, 4, 4], "critic_features": [2] * 6, "window_size": [96, 96]}),
-         ("spect_multi_attention_segmentation", {"features": [8, 8], "crop_size": [96, 96], "crop_stride": [96, 96]})],
-    )  # fmt: skip
-    def test_every_planar_bundle_trains_here(
-        self, bundle: str, small: dict[str, Any], label_packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """First from nothing, then from the weights that the first training left; then it proposes."""
-        from bonemets.labeling.bundle_tasks import BundleInfer, BundleModel, BundleTrain
-        from bonemets.labeling.datastore import VersionedDatastore
-
-        work = project(tmp_path)
-        truths = {f"p{number}_scan": make_study(tmp_path / "in" / f"p{number}", number) for number in (1, 2)}
-        import_studies(tmp_path / "in", work)
-        work.refresh_bundles({bundle: find_bundle(bundle)})
-        for shipped in (work.bundles / bundle / "models").glob("model.*"):
-            shipped.unlink()
-        store = VersionedDatastore(work)
-        for item, truth in truths.items():
-            write_nifti(tmp_path / "label.nii.gz", truth, nib.load(work.image(item)).affine)
-            store.save_label(item, str(tmp_path / "label.nii.gz"), "final", {})
-        model = BundleModel(work.bundles / bundle)
-        train, infer = BundleTrain(model, work), BundleInfer(model)
-        assert not infer.is_valid()
-        assert model.labels == {"lesion": 1}
-        request = {"max_epochs": 1, "device": "cpu", "batch_size": 2}
-        narrow = train.overrides(request) | small
-        with monkeypatch.context() as patch:
-            patch.setattr(train, "overrides", lambda request: narrow)
-            first = train(request, store)
-        second = train(request, store)
-        assert first["sha256"] != second["sha256"]
-        record = json.loads(model.weights.with_suffix(".json").read_text())
-        assert record["settings"]["features"] == record["network_def"]["features"] == small["features"]
-        assert infer.is_valid()
-        file, params = infer({"image": str(work.image("p1_scan")), "device": "cpu"})
-        assert nib.load(file).shape == (*SHAPE, 2)
-        assert params["weights_sha256"] == second["sha256"]
-        Path(file).unlink()
