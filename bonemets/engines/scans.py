@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bonemets.errors import InputError
@@ -31,3 +32,20 @@ def find_scans(folder: str | Path, pattern: str | Sequence[str], folders: bool =
         tried, kind = " or ".join(map(repr, patterns)), "folder" if folders else "file"
         raise InputError(f"{folder}: no {kind} matches {tried}; set pattern to one that fits, such as '**/*.nii.gz'")
     return [{"image": str(path)} for path in paths]
+
+
+def shared_folder(items: Sequence[Mapping[str, str]], folder: str | Path) -> str:
+    """The folder below which masks keep the places of their images.
+
+    A path that leads out of it would put masks beside the images in place of the output folder.
+
+    Args:
+        items: items with ``image``.
+        folder: where the images should be: the dataset's folder or the data list's.
+
+    Returns:
+        The folder if all images are in it, else the innermost one that holds them all.
+    """
+    root = Path(folder).resolve()
+    places = [Path(item["image"]).resolve().parent for item in items]
+    return str(root) if all(place.is_relative_to(root) for place in places) else os.path.commonpath(places)

@@ -17,7 +17,7 @@ from bundle_exports import ExportChecks
 from bundle_label import LabelChecks
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
-from bonemets.data import datalist_hash
+from bonemets.data import datalist_hash, load_datalist
 from bonemets.engines.bundles import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,6 +272,17 @@ class BundleTester(CommandChecks, ExportChecks, LabelChecks):
         assert "images" in files
         told = str(run.data) + self.artifact(trained, run, "config.yaml")
         assert not any(name in told for name in ("patient_", str(cohort), str(tmp_path), str(trained)))
+
+    def test_inference_of_a_data_list_stays_in_the_output_folder(
+        self, trained: Path, cohort: Path, tmp_path: Path
+    ) -> None:
+        """Also where the images are not in the default ``dataset_dir``."""
+        knobs = self.inference_knobs(trained) | {"dataset_dir": "./data", "track": False}
+        listed = str(cohort / "datalist.json")
+        self.workflow("infer", ("inference",), cohort, tmp_path, datalist=listed, **knobs).run()
+        tested = load_datalist(listed, section="test")
+        masks = [path.relative_to(tmp_path).parent for path in sorted(tmp_path.rglob(f"*{self.mask_ending}"))]
+        assert masks == sorted(Path(item["image"]).parent.relative_to(cohort.resolve()) for item in tested)
 
     def check_mask(self, path: Path, folder: Path) -> None:
         """The mask lies on its image, which is in that folder."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bonemets.engines.scans import find_scans
+from bonemets.engines.scans import find_scans, shared_folder
 from bonemets.errors import InputError
 
 
@@ -42,3 +42,12 @@ def test_folders(tmp_path: Path) -> None:
     assert [item["image"] for item in found] == [str(tmp_path / "a" / "ct"), str(tmp_path / "b" / "ct")]
     with pytest.raises(InputError, match="no folder matches"):
         find_scans(tmp_path, "a/ct/1.dcm", folders=True)
+
+
+def test_masks_never_lead_out_of_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [{"image": str(tmp_path / "set" / name / "scan.dcm")} for name in ("a", "b")]
+    assert shared_folder(items, tmp_path) == str(tmp_path)
+    assert shared_folder(items, tmp_path / "lists") == str(tmp_path / "set")
+    assert shared_folder(items[:1], tmp_path / "set" / "b") == str(tmp_path / "set" / "a")
+    monkeypatch.chdir(tmp_path)
+    assert shared_folder(items, "") == shared_folder([{"image": "set/a/scan.dcm"}], ".") == str(tmp_path)
