@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from bonemets.engines.bundles import bundle_metadata
 from bonemets.engines.weights import shipped_record, trained_on_simulated
 from bonemets.reporting.ledger import Record
 
@@ -70,12 +71,15 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
         remark = "They have seen simulated patients only; the table's line on real data says how far that carries."
     else:
         remark = "They have seen simulated patients only and have not been shown to work on real ones."
+    # CT has no report yet, which is what that command writes.
+    inputs = bundle_metadata(bundle)["network_data_format"]["inputs"]
+    segment = "" if inputs["image"]["modality"] == "CT" else "`bonemets segment`, "
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in rows.items())]
     return [
         *lines,
         "",
         remark,
-        "`bonemets segment`, `configs/inference.yaml`, `configs/evaluate.yaml` and MONAI Label use them as they are.",
+        f"{segment}`configs/inference.yaml`, `configs/evaluate.yaml` and MONAI Label use them as they are.",
         "`configs/train.yaml` starts from random weights, at the paper's width, and writes its own in their place,",
         "unless `--ckpt_dir` names another folder; `git checkout models` brings them back.",
     ]

@@ -69,14 +69,14 @@ def dice(predictor: BundlePredictor, scans: Iterable[tuple[Any, np.ndarray]]) ->
     return measure("dice", PixelCounts(*total.tolist()))
 
 
-# A floor is about two thirds of what the weights reach, which is said beside it.
+# A floor is about two thirds of what the weights reach: 0.46, 0.41 and 0.49; CT 0.54, pictures 0.97.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("bundle", "floor"),
     [
-        ("spect_msa_net_segmentation", 0.4),
+        ("spect_msa_net_segmentation", 0.3),
         ("spect_dual_pooling_segmentation", 0.27),
-        ("spect_multi_attention_segmentation", 0.27),
+        ("spect_multi_attention_segmentation", 0.32),
     ],
 )
 def test_they_find_lesions_of_patients_whom_no_network_has_seen(bundle: str, floor: float) -> None:
@@ -96,7 +96,7 @@ def test_they_find_lesions_in_ct_slices_which_no_network_has_seen(tmp_path: Path
         path = tmp_path / f"{number}.nii.gz"
         write_nifti(path, hu[..., None], slice_affine(slices.origin[number], slices.pixel, 2.5))
         scans.append((read_ct(path), label[..., None]))
-    assert dice(BundlePredictor(ROOT / "bundles" / "ct_mfp_deeplabv3plus_segmentation"), scans) > 0.2
+    assert dice(BundlePredictor(ROOT / "bundles" / "ct_mfp_deeplabv3plus_segmentation"), scans) > 0.35
 
 
 @pytest.mark.slow
