@@ -72,8 +72,8 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
     else:
         remark = "They have seen simulated patients only and have not been shown to work on real ones."
     # CT has no report yet, which is what that command writes.
-    inputs = bundle_metadata(bundle)["network_data_format"]["inputs"]
-    segment = "" if inputs["image"]["modality"] == "CT" else "`bonemets segment`, "
+    inputs = bundle_metadata(bundle).get("network_data_format", {}).get("inputs", {})
+    segment = "" if inputs.get("image", {}).get("modality") == "CT" else "`bonemets segment`, "
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in rows.items())]
     return [
         *lines,
