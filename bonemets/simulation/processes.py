@@ -7,17 +7,25 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context
 
 
 def run_in_processes(make: Callable[[int], int], numbers: list[int], workers: int) -> Generator[int, None, None]:
     """As they finish. On Ctrl-C and on an error no further patient begins, and those under way are finished."""
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
+    rest = iter(numbers)
+
+    def begin(count: int) -> set[Future[int]]:
+        # Not all at once: the pool hands out one job more than it has workers, which then can't be called back.
         with _ignored(signal.SIGINT):  # Ctrl-C reaches all processes of a terminal; the parent alone decides
-            waiting: set[Future[int]] = {pool.submit(make, number) for number in numbers}
+            return {pool.submit(make, number) for number in islice(rest, count)}
+
+    try:
+        waiting = begin(workers)
         while waiting:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            waiting |= begin(len(ready))
             for future in ready:
                 yield future.result()
     finally:
