@@ -40,8 +40,9 @@ def _sweep(folder: str, sweep: SweepSummary) -> list[str]:
         [f"## {about['name']}", "", about["description"], ""] if about["description"] else [f"## {about['name']}", ""]
     )
     lines += [
-        f"Data: {about['data']} ({kind}), {about['patients']} patients, {about['images']} images; {part}. Split "
-        f"`{about['split_sha256'][:12]}`. {trials['finished']} of {trials['planned']} trainings are finished. "
+        f"Data: {about['data']} ({kind}), {about['patients']} patients, {about['images']} images "
+        f"({about['images'] / about['patients']:g} make a scan); {part}. Split `{about['split_sha256'][:12]}`. "
+        f"{trials['finished']} of {trials['planned']} trainings are finished. "
         f"Specification: [{folder}.yaml](../../results/sweeps/{folder}.yaml).",
         "",
     ]  # fmt: skip
