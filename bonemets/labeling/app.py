@@ -18,7 +18,9 @@ from monailabel.utils.async_tasks.utils import tasks
 
 import bonemets
 from bonemets.errors import InputError
-from bonemets.labeling.bundle_tasks import BundleInfer, BundleModel, BundleTrain
+from bonemets.labeling.bundle_infer import BundleInfer
+from bonemets.labeling.bundle_model import BundleModel
+from bonemets.labeling.bundle_train import BundleTrain
 from bonemets.labeling.datastore import SAVED, VersionedDatastore
 from bonemets.labeling.modalities import NAMES, NM, name_of
 from bonemets.labeling.scoring import VALUES, LesionDice, ScoreImages

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bonemets.engines.bundles import file_sha256
 from bonemets.engines.predictor import BundlePredictor
-from bonemets.labeling.bundle_tasks import BundleModel, usable_device
+from bonemets.labeling.bundle_model import BundleModel, usable_device
 from bonemets.labeling.masks import IGNORE
 from bonemets.labeling.scores import SCORES, bottleneck_features
 

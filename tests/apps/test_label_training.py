@@ -42,7 +42,8 @@ class TestBundles:
         assert (source / "models" / "model.pt").read_bytes() == b"shipped"
 
     def test_settings_of_a_training(self, label_packages: Path, bundles: Path, tmp_path: Path) -> None:
-        from bonemets.labeling.bundle_tasks import BundleModel, BundleTrain
+        from bonemets.labeling.bundle_model import BundleModel
+        from bonemets.labeling.bundle_train import BundleTrain
 
         train = BundleTrain(BundleModel(next(bundles.iterdir())), project(tmp_path))
         knobs = train.overrides({"max_epochs": 3, "learning_rate": 0.01, "batch_size": "", "device": ["cpu"]})
@@ -69,7 +70,9 @@ class TestBundles:
         self, bundle: str, small: dict[str, Any], label_packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """First from nothing, then from the weights that the first training left; then it proposes."""
-        from bonemets.labeling.bundle_tasks import BundleInfer, BundleModel, BundleTrain
+        from bonemets.labeling.bundle_infer import BundleInfer
+        from bonemets.labeling.bundle_model import BundleModel
+        from bonemets.labeling.bundle_train import BundleTrain
         from bonemets.labeling.datastore import VersionedDatastore
 
         work = project(tmp_path)

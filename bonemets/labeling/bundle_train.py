@@ -1,13 +1,9 @@
-"""A bundle as MONAI Label's tasks: proposing labels, and training on what annotators made of them."""
+"""A bundle as MONAI Label's training task: training on what annotators made of the proposals."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
-import tempfile
-import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -15,22 +11,17 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigWorkflow
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.interfaces.tasks.train import TrainTask
 
 from bonemets.data.adapters.base import Options
 from bonemets.data.adapters.build import build_datalist
 from bonemets.data.adapters.monailabel import ADAPTER_FOR
 from bonemets.data.files import write_bytes
-from bonemets.engines.bundles import bundle_metadata, file_sha256
-from bonemets.engines.predictor import BundlePredictor, checked_provenance
+from bonemets.engines.predictor import checked_provenance
 from bonemets.errors import InputError
-from bonemets.labeling.masks import mask_bytes
-from bonemets.labeling.modalities import CT, bundle_modality, name_of, read_item
-from bonemets.labeling.proposed import proposed_lesions
+from bonemets.labeling.bundle_model import BundleModel, devices, first_choice
+from bonemets.labeling.modalities import name_of
 from bonemets.labeling.workspace import Workspace
-
-logger = logging.getLogger(__name__)
 
 FOLDS = 5
 # Knobs of a training that a client may set, and the type that each must have: a configuration evaluates text that
@@ -38,103 +29,6 @@ FOLDS = 5
 KNOBS: dict[str, type] = {"batch_size": int, "learning_rate": float, "seed": int, "val_interval": int}
 # What a training says of itself and not of the network: never taken over from the weights that it starts from.
 RUN_SETTINGS = ("epochs", "fold", "overlays", "amp", "parent_run", "seed")
-
-
-class BundleModel:
-    """A bundle of the annotation project with its newest weights.
-
-    Args:
-        folder: the bundle's folder in the project.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.name = folder.name
-        self.metadata = bundle_metadata(folder)
-        self.weights = folder / "models" / "model.pt"
-        self._lock = threading.Lock()
-        self._built: dict[tuple[str, int, int], BundlePredictor] = {}
-
-    @property
-    def labels(self) -> dict[str, int]:
-        """Label → value in the label map, from the bundle's ``channel_def``, without the background."""
-        channels = self.metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-        names = [channels[key] for key in sorted(channels, key=int) if channels[key].lower() != "background"]
-        return {name: value for value, name in enumerate(names, start=1)}
-
-    @property
-    def modality(self) -> str:
-        """The kind of image that the bundle is for, as DICOM names it."""
-        return bundle_modality(self.metadata)
-
-    def predictor(self, device: str | None = None) -> BundlePredictor:
-        """The bundle with the weights that are there now; built anew when training has replaced them."""
-        name = usable_device(device)
-        with self._lock:
-            status = self.weights.stat() if self.weights.is_file() else None
-            key = (name, status.st_mtime_ns if status else 0, status.st_ino if status else 0)
-            if key not in self._built:
-                self._built.clear()
-                self._built[key] = BundlePredictor(self.folder, name)
-            return self._built[key]
-
-    def weights_sha256(self) -> str:
-        """Fingerprint of the weights."""
-        return file_sha256(self.weights)
-
-
-class BundleInfer(InferTask):
-    """Propose a label with a bundle: for all views of a scan, or all slices of a CT, at once.
-
-    Args:
-        model: the bundle.
-    """
-
-    def __init__(self, model: BundleModel) -> None:
-        super().__init__(
-            InferType.SEGMENTATION, model.labels, 3 if model.modality == CT else 2,
-            str(model.metadata.get("description", model.name)), {"device": devices()},
-        )  # fmt: skip
-        self.model = model
-
-    def is_valid(self) -> bool:
-        """Whether there are weights: shipped ones, or those of the first training here."""
-        return self.model.weights.is_file()
-
-    def info(self) -> dict[str, Any]:
-        """What clients are told, the bundle's version and modality included."""
-        return {**super().info(), "version": self.model.metadata.get("version"), "modality": self.model.modality}
-
-    def get_path(self, validate: bool = True) -> str:
-        """The weights' file."""
-        return str(self.model.weights)
-
-    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Infer.
-
-        Args:
-            request: MONAI Label's, with ``image`` (a file), ``device`` and, if wished, ``threshold``.
-
-        Returns:
-            The label's file, for the caller to remove, and what is known of it: lesions with place and probability.
-        """
-        start = time.perf_counter()
-        predictor = self.model.predictor(_first(request.get("device")))
-        scan = read_item(request["image"], self.model.modality)
-        loaded = time.perf_counter()
-        prediction = predictor.predict(scan, request.get("threshold"))
-        inferred = time.perf_counter()
-        handle, name = tempfile.mkstemp(suffix=".nii.gz")
-        with os.fdopen(handle, "wb") as file:
-            file.write(mask_bytes(scan, prediction.mask))
-        seconds = {"pre": loaded - start, "infer": inferred - loaded, "total": time.perf_counter() - start}
-        return name, {
-            "label_names": self.model.labels,
-            "latencies": {key: round(value, 3) for key, value in seconds.items()},
-            "threshold": prediction.threshold,
-            "weights_sha256": self.model.weights_sha256(),
-            "lesions": proposed_lesions(scan, prediction, self.model.modality),
-        }
 
 
 class BundleTrain(TrainTask):
@@ -218,7 +112,7 @@ class BundleTrain(TrainTask):
         Raises:
             InputError: if one is not a number of the right kind.
         """
-        device = _first(request.get("device"))
+        device = first_choice(request.get("device"))
         cuda = torch.cuda.is_available() and (device or "cuda").startswith("cuda")
         epochs = _number("max_epochs", request.get("max_epochs") or 20, int)
         knobs = {"epochs": epochs, "device": f"$torch.device('{'cuda' if cuda else 'cpu'}')"}
@@ -294,22 +188,6 @@ class BundleTrain(TrainTask):
             "map_location": "cpu",
         }
         parser["train::handlers"] = [loader, *parser["train::handlers"]]
-
-
-def devices() -> list[str]:
-    """The devices that a client may choose from, the best first."""
-    return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
-
-
-def usable_device(wished: str | None) -> str:
-    """The wished device where there is one, else the best that there is."""
-    return wished if wished and (not wished.startswith("cuda") or torch.cuda.is_available()) else "auto"
-
-
-def _first(value: Any) -> str | None:
-    """A choice, also where a client sends back the list of choices."""
-    value = value[0] if isinstance(value, list) and value else value
-    return str(value) if value else None
 
 
 def _is_plain(value: Any) -> bool:
