@@ -11,8 +11,9 @@ from ignite.engine import Events
 from monai.engines import Workflow
 
 from bonemets.engines.provenance import RunningConfig
+from bonemets.handlers.run_description import bundle_name
 from bonemets.handlers.scan_overlays import ScanOverlays
-from bonemets.handlers.tracking import MLflowTracking, bundle_name
+from bonemets.handlers.tracking import MLflowTracking
 
 # Knobs of an inference that may name a patient: where its scans and masks are, and which files.
 PLACES = ("bundle_root", "ckpt_path", "datalist", "dataset_dir", "output_dir", "pattern", "tracking_uri")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import signal
@@ -17,20 +16,20 @@ import torch
 import yaml
 from ignite import distributed as idist
 from ignite.engine import Events
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus
+from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from monai.engines import Evaluator, Trainer, Workflow
 
-import bonemets
 from bonemets.data.datalist import datalist_hash, is_simulated
 from bonemets.engines.bundles import file_sha256
-from bonemets.engines.provenance import RunningConfig, environment, git_commit, requirements
+from bonemets.engines.provenance import RunningConfig, environment, requirements
 from bonemets.handlers.best_model import BestModel
 from bonemets.handlers.case_table import Identifiers
 from bonemets.handlers.mlflow_model import log_best_model
 from bonemets.handlers.mlflow_store import FINISHED, MLflowStore
 from bonemets.handlers.patient_metrics import PatientMetrics
+from bonemets.handlers.run_description import bundle_name, configuration_tags, dataset_input, used_section
 from bonemets.handlers.scan_overlays import ScanOverlays
 from bonemets.metrics.evaluation import csv_bytes
 
@@ -142,18 +141,10 @@ class MLflowTracking:
 
     def tags(self) -> dict[str, str]:
         """What the run table can be searched by: what ran, on which part of which data, with which code."""
-        tags = {"config_sha256": self.config.sha256, MLFLOW_SOURCE_NAME: f"bonemets {bonemets.__version__}"}
+        tags = configuration_tags(self.config)
         tags["stage"] = "train" if isinstance(self._owner, Trainer) else "evaluate"
-        tags["section"] = self.section
         if self.bundle is not None:
             tags["bundle"] = self.bundle
-        if "overlays" in self.config.settings:
-            tags["overlays"] = " ".join(self.config.settings["overlays"]) or "none"
-        if "_target_" in self.config.network_def:
-            tags["network"] = str(self.config.network_def["_target_"]).rpartition(".")[2]
-        if "fold" in self.config.settings:
-            fold = self.config.settings["fold"]
-            tags["fold"] = "none held out" if fold is None else str(fold)
         if self.datalist is not None:
             tags["datalist_sha256"] = datalist_hash(self.datalist)
             tags["simulated"] = str(is_simulated(self.datalist, self.identifiers.document)).lower()
@@ -161,9 +152,6 @@ class MLflowTracking:
             tags["weights_sha256"] = file_sha256(self.weights)
         if self._parent_id is not None:
             tags[MLFLOW_PARENT_RUN_ID] = self._parent_id
-        if commit := git_commit():
-            # MLflow's own tag appears beside the source; this one can be a column of the table.
-            tags |= {MLFLOW_GIT_COMMIT: commit, "git_commit": commit}
         return tags
 
     def log_configuration(self) -> None:
@@ -175,7 +163,8 @@ class MLflowTracking:
         self.client.log_text(self._run, requirements(), "requirements.txt")
         if self.datalist is not None:
             self.client.log_dict(self._run, self.identifiers.datalist(), "datalist.json")
-            self.client.log_inputs(self._run, [self._dataset(self.datalist)])
+            used = dataset_input(self.datalist, self.identifiers.document, used_section(self.config))
+            self.client.log_inputs(self._run, [used])
 
     def log_epoch(self, engine: Workflow) -> None:
         """Log the engine's metrics, and the learning rate if it is the trainer."""
@@ -285,19 +274,6 @@ class MLflowTracking:
         hidden = [{**row, "patient": self.identifiers.pseudonym(row["patient"])} for row in rows]
         self.client.log_text(self._run, csv_bytes(hidden).decode(), f"{folder}/patients.csv")
 
-    def _dataset(self, datalist: Path) -> DatasetInput:
-        """The data list as the table of runs shows it: its name, and the beginning of its SHA-256."""
-        document, sha256 = self.identifiers.document, datalist_hash(datalist)
-        counts = {part: len(document[part]) for part in ("training", "testing") if part in document}
-        name = str(document.get("name") or datalist.name)
-        dataset = Dataset(name, sha256[:12], "datalist", json.dumps({"sha256": sha256}), profile=json.dumps(counts))
-        return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, self.section)])
-
-    @property
-    def section(self) -> str:
-        """The part of the data list that is used: "train", "validation" or "test"."""
-        return str(self.config.settings.get("section", "train"))
-
     @property
     def _run(self) -> str:
         if self.run_id is None:
@@ -322,9 +298,3 @@ class MLflowTracking:
         if self._previous_signal is not None:
             signal.signal(signal.SIGTERM, self._previous_signal)
             self._previous_signal = None
-
-
-def bundle_name(config: RunningConfig) -> str | None:
-    """Name of the bundle that runs: that of its folder; None where the configuration knows no folder."""
-    root = config.settings.get("bundle_root")
-    return None if root is None else Path(str(root)).resolve().name
