@@ -25,9 +25,9 @@ def run_in_processes(make: Callable[[int], int], numbers: list[int], workers: in
         waiting = begin(workers)
         while waiting:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            finished = [future.result() for future in ready]
             waiting |= begin(len(ready))
-            for future in ready:
-                yield future.result()
+            yield from finished
     finally:
         # A second signal here would end this process but not its workers, which would then wait forever.
         with _ignored(signal.SIGINT, signal.SIGTERM):
