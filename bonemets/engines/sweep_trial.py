@@ -63,7 +63,6 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
         _prepare(trial, folder, tracking_uri, sweep)
         training_seconds = _train(trial, folder, cpus, lock)
         evaluation = _evaluate(trial, folder, cpus)
-        run_id = _run_id(folder)
         result = {
             "format": 1,
             "trial": trial_record(trial),
@@ -71,15 +70,15 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
             "weights_sha256": file_sha256(folder / "models" / "model.pt"),
             "training_seconds": round(training_seconds, 1),
             "machine": machine(),
-            "mlflow_run_id": run_id,
+            "mlflow_run_id": _run_id(folder),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        _log_to_mlflow(tracking_uri, run_id, result, folder, trial.datalist)
+        _log_to_mlflow(tracking_uri, sweep, result, trial, folder)
         write_bytes(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
         return result
 
 
-def measure_again(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: int = 1) -> dict[str, Any]:  # noqa: ARG001
+def measure_again(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: int = 1) -> dict[str, Any]:
     """Evaluate a finished trial with the present code; its training stays as it is.
 
     For when metrics have changed. Configuration files may have changed too since the training: its weights say what
@@ -108,7 +107,7 @@ def measure_again(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpu
         if changed := changed_settings(trial, result):
             raise TrialError(f"{folder / RESULT}: was run with another {changed[0]} than the specification has")
         result |= _measured(_evaluate(trial, folder, cpus)) | {"measured_at": git_commit()}
-        _log_to_mlflow(tracking_uri, result.get("mlflow_run_id"), result, folder, trial.datalist)
+        _log_to_mlflow(tracking_uri, sweep, result, trial, folder)
         write_bytes(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
         return result
 
@@ -245,16 +244,21 @@ def _run_id(folder: Path) -> str | None:
     return checkpoint.get("tracking", {}).get("run_id")
 
 
-def _log_to_mlflow(tracking_uri: str, run_id: str | None, result: dict[str, Any], folder: Path, datalist: Path) -> None:
-    """Add the evaluation to the training's run, where a reviewer looks for it; names of patients as pseudonyms."""
-    if run_id is None:
+def _log_to_mlflow(tracking_uri: str, sweep: str, result: dict[str, Any], trial: Trial, folder: Path) -> None:
+    """Add the evaluation to the training's run, where a reviewer looks for it; names of patients as pseudonyms.
+
+    Where this store does not have that run, the evaluation gets one of its own, which the result then names.
+    """
+    if result.get("mlflow_run_id") is None:
         return
-    import mlflow
     from mlflow.entities import Metric
 
     from bonemets.handlers.case_table import Identifiers
+    from bonemets.handlers.mlflow_store import MLflowStore
 
-    client = mlflow.MlflowClient(tracking_uri)
+    store = MLflowStore(tracking_uri, sweep)
+    client = store.client
+    run_id = result["mlflow_run_id"] = store.run_or_new(result["mlflow_run_id"], trial.name, sweep)
     now = int(time.time() * 1000)
     section = result["trial"]["section"]
     metrics = [
@@ -263,7 +267,7 @@ def _log_to_mlflow(tracking_uri: str, run_id: str | None, result: dict[str, Any]
         if value is not None
     ]
     client.log_batch(run_id, metrics=metrics)
-    evaluation, identifiers = folder / "evaluation", Identifiers(datalist)
+    evaluation, identifiers = folder / "evaluation", Identifiers(trial.datalist)
     client.log_artifact(run_id, str(evaluation / "summary.json"), "evaluation")
     for name in ("patients.csv", "images.csv", "lesions.csv"):
         client.log_text(run_id, identifiers.csv_text(evaluation / name), f"evaluation/{name}")

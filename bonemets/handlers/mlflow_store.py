@@ -91,3 +91,24 @@ class MLflowStore:
             made = self.client.create_run(experiment, run_name=name, tags={"stage": "parent"}).info.run_id
             self.client.set_terminated(made, FINISHED)
             return made
+
+    def run_or_new(self, run_id: str, name: str, parent: str) -> str:
+        """A run of this store: the given one, or where the store does not have it, a new one under a parent.
+
+        A training may have been logged into another store than the one that its evaluation is logged into.
+
+        Args:
+            run_id: the run that is looked for.
+            name: name of a new run, which is closed at once.
+            parent: name of the run that a new one nests under.
+
+        Returns:
+            Its identifier.
+        """
+        try:
+            return self.client.get_run(run_id).info.run_id
+        except MlflowException:
+            tags = {"stage": "evaluate", MLFLOW_PARENT_RUN_ID: self.parent_run(parent)}
+            made = self.client.create_run(self.experiment_id(), run_name=name, tags=tags).info.run_id
+            self.client.set_terminated(made, FINISHED)
+            return made

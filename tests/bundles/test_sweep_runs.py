@@ -36,7 +36,8 @@ def command(folder: Path) -> list[str]:
 @pytest.mark.slow
 def test_killed_sweep_goes_on(cohort: Path, tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**SPEC, "dataset_dir": str(cohort)}))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    # Ray gives way to all other programs, so beside another test process it would get no time.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "RAY_worker_niceness": "0"}
     trials = tmp_path / "out" / "trials"
     first = trials / "spect_dual_pooling-table2_row1_max-fold0-seed0" / "result.json"
     second = trials / "spect_dual_pooling-table2_row2_average-fold0-seed0"
@@ -78,16 +79,22 @@ def test_killed_sweep_goes_on(cohort: Path, tmp_path: Path) -> None:
         assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         assert run.data.metrics["test.dice_pooled"] == pytest.approx(result["metrics"]["dice_pooled"])
 
-    # Other metrics now: what is finished is measured anew, with the weights that are there.
+    # Other metrics now: what is finished is measured anew, with the weights that are there, into another store.
     weights = first.parent / "models" / "model.pt"
     before, result = weights.stat().st_mtime_ns, json.loads(kept)
     first.write_text(json.dumps({**result, "metrics": {"dice_pooled": 0.99}}))
+    store = f"sqlite:///{tmp_path}/other.db"
     again = subprocess.run(
-        [*command(tmp_path), "--measure-again"], env=environment, capture_output=True, text=True, timeout=400
-    )
+        [*command(tmp_path), "--measure-again", "--tracking-uri", store],
+        env=environment, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
     assert again.returncode == 0, again.stderr
     measured = json.loads(first.read_text())
     assert measured["metrics"] == result["metrics"]
     assert measured["trial"] == result["trial"]
     assert "measured_at" in measured
     assert weights.stat().st_mtime_ns == before
+    other = mlflow.MlflowClient(store).get_run(measured["mlflow_run_id"])
+    assert other.info.run_name == "spect_dual_pooling-table2_row1_max-fold0-seed0"
+    assert other.data.metrics["test.dice_pooled"] == pytest.approx(result["metrics"]["dice_pooled"])
+    assert other.info.run_id != result["mlflow_run_id"]

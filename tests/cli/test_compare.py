@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -128,8 +129,9 @@ class Lab:
         (folder / "summary.json").write_text(json.dumps({"data": data}))
         for file in ("patients.csv", "images.csv", "lesions.csv", "index.html"):
             (folder / file).write_bytes(rows)
-        result = {"trial": {"section": "test"}, "metrics": {"dice_per_image_bearing": 0.5}}
-        _log_to_mlflow(self.uri, run_id, result, self.folder / name, self.datalist)
+        result = {"trial": {"section": "test"}, "metrics": {"dice_per_image_bearing": 0.5}, "mlflow_run_id": run_id}
+        trial = SimpleNamespace(name=name, datalist=self.datalist)
+        _log_to_mlflow(self.uri, "sweep", result, trial, self.folder / name)
 
 
 @pytest.fixture(scope="module")
