@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,9 @@ from bonemets.engines.weights import describe_weights
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
-    from bonemets.data import PlanarScan
+    from bonemets.data import CTScan, PlanarScan
 
+CT_BUNDLE = "ct_mfp_deeplabv3plus_segmentation"
 PICTURE_BUNDLE = "skin_sc_unext_segmentation"
 # Channels of a gray picture that was saved as JPEG in color differ by less.
 LEAST_COLOR, LEAST_COLORED_SHARE = 16, 0.05
@@ -36,8 +38,8 @@ def segment(
         str | None,
         typer.Option(
             metavar="NAME_OR_DIR",
-            help=f"Bundle: its name or folder. Default: that of --weights, {PICTURE_BUNDLE} for pictures in color, "
-            f"{DEFAULT_BUNDLE}.",
+            help=f"Bundle: its name or folder. Default: that of --weights, {CT_BUNDLE} for DICOM CT, {PICTURE_BUNDLE} "
+            f"for pictures in color, {DEFAULT_BUNDLE}.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +51,7 @@ def segment(
         float | None, typer.Option(min=0.0, max=1.0, help="Lesion probability to mark; the bundle's own by default.")
     ] = None,
 ) -> None:
-    """Outline lesion candidates in bone scans, and lesions in pictures of skin.
+    """Outline lesion candidates in bone scans and CT, and lesions in pictures of skin.
 
     Writes per study: mask.nii.gz, seg.dcm (DICOM SEG, for DICOM input), overlay.png, report.html and result.json.
     Research use only, not for diagnosis.
@@ -57,22 +59,26 @@ def segment(
     if bundle is None and weights is not None:
         bundle = bundle_of(weights)
     bundle_dir = find_bundle(bundle or DEFAULT_BUNDLE)
-    refuse_ct(bundle_dir)
     if bundle is not None:
         find_weights(bundle_dir, weights)
     check_writable(output)
 
-    from bonemets.data import read_study
+    from bonemets.data import CTScan, read_ct_study, read_study
 
-    scans = read_study(source)
-    if bundle is None and all(is_in_color(scan) for scan in scans):
-        bundle_dir = find_bundle(PICTURE_BUNDLE)
-        typer.echo(f"In color, so no bone scan: using {PICTURE_BUNDLE} (--bundle {DEFAULT_BUNDLE} takes it as gray)")
+    scans: Iterable[PlanarScan | CTScan]
+    if bundle is None:
+        scans, name = read_any(source)
+        bundle_dir = find_bundle(name)
+    elif is_for_ct(bundle_dir):
+        scans = read_ct_study(source)
+    else:
+        scans = read_study(source)
     weights_file = find_weights(bundle_dir, weights)
 
     # Only now, since torch and MONAI take seconds to load.
     typer.echo(f"Loading {bundle_dir.name}: {describe_weights(weights_file)} ...")
     from bonemets.engines.predictor import BundlePredictor
+    from bonemets.reporting.ct_results import write_ct_study
     from bonemets.reporting.results import study_folder, write_study
 
     start = time.perf_counter()
@@ -83,17 +89,52 @@ def segment(
         start = time.perf_counter()
         prediction = predictor.predict(scan, threshold)
         seconds = {"load_model": load_seconds, "segment": time.perf_counter() - start}
-        result = write_study(folder, scan, prediction, predictor, seconds)
+        if isinstance(scan, CTScan):
+            result = write_ct_study(folder, scan, prediction, predictor, seconds)
+        else:
+            result = write_study(folder, scan, prediction, predictor, seconds)
         typer.echo(f"{folder.name}: {summary(result)} in {seconds['segment']:.1f} s -> {folder / 'report.html'}")
         for warning in result["warnings"]:
             typer.echo(f"  note: {warning}")
 
 
+def read_any(source: Path) -> tuple[Iterable[PlanarScan | CTScan], str]:
+    """The scans of a source, and the bundle for them: bone scans, else a CT in DICOM, else pictures.
+
+    Other formats than DICOM don't say what they hold: they are bone scans, unless they are pictures in color.
+
+    Raises:
+        InputError: nothing can be read, with the reason.
+    """
+    from bonemets.data import read_ct_study, read_study
+    from bonemets.data.ct_study import holds_dicom_ct
+    from bonemets.data.nuclear import UnsuitableError
+
+    try:
+        scans = read_study(source)
+    except UnsuitableError:
+        if not (is_ct := holds_dicom_ct(source)):
+            raise
+    else:
+        is_ct = all(scan.dataset is None for scan in scans) and holds_dicom_ct(source)
+    if is_ct:
+        typer.echo(f"CT, using {CT_BUNDLE}")
+        return read_ct_study(source), CT_BUNDLE
+    if all(is_in_color(scan) for scan in scans):
+        typer.echo(f"In color, so no bone scan: using {PICTURE_BUNDLE} (--bundle {DEFAULT_BUNDLE} takes it as gray)")
+        return scans, PICTURE_BUNDLE
+    return scans, DEFAULT_BUNDLE
+
+
 def summary(result: dict) -> str:
-    """The findings in a few words, as "5 findings (anterior 2, posterior 3)"."""
+    """The findings in a few words, as "5 findings (anterior 2, posterior 3)" or "2 findings in 24 slices"."""
+    found = len(result["findings"])
+    words = f"{found} {'finding' if found == 1 else 'findings'}"
+    if result["study"]["kind"] == "CT":
+        slices = result["study"]["slices"]
+        return f"{words} in {slices} {'slice' if slices == 1 else 'slices'}"
     views = [finding["view"] for finding in result["findings"]]
-    counts = ", ".join(f"{view} {views.count(view)}" for view in result["study"]["views"])
-    return f"{len(views)} {'finding' if len(views) == 1 else 'findings'} ({counts})"
+    return f"{words} ({', '.join(f'{view} {views.count(view)}' for view in result['study']['views'])})"
 
 
 def is_in_color(scan: PlanarScan) -> bool:
@@ -112,19 +153,10 @@ def is_in_color(scan: PlanarScan) -> bool:
     return float((np.ptp(colors, axis=-1) >= LEAST_COLOR).mean()) >= LEAST_COLORED_SHARE
 
 
-def refuse_ct(bundle_dir: Path) -> None:
-    """Refuse a bundle for CT: scans are read here as planar ones, and a CT slice would come in other axes.
-
-    Raises:
-        InputError: the bundle is for CT; the message names the command that segments CT.
-    """
+def is_for_ct(bundle_dir: Path) -> bool:
+    """Whether a bundle's network reads CT, as its metadata say."""
     image = bundle_metadata(bundle_dir).get("network_data_format", {}).get("inputs", {}).get("image", {})
-    if image.get("modality") == "CT":
-        raise InputError(
-            f"{bundle_dir.name} is for CT, which this command does not read; run: python -m monai.bundle run "
-            f"--config_file {bundle_dir}/configs/inference.yaml --bundle_root {bundle_dir} --dataset_dir FOLDER "
-            "--output_dir MASKS"
-        )
+    return bool(image.get("modality") == "CT")
 
 
 def check_writable(output: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bonemets.data.ct import CTScan, read_ct, write_ct_mask
+from bonemets.data.ct_study import read_ct_study
 from bonemets.data.datalist import datalist_hash, load_datalist, write_datalist
 from bonemets.data.files import write_bytes, write_mask_like, write_nifti
 from bonemets.data.folds import assign_folds, split_test
@@ -35,6 +36,7 @@ __all__ = [
     "load_datalist",
     "planar_affine",
     "read_ct",
+    "read_ct_study",
     "read_planar",
     "read_study",
     "split_test",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -33,7 +34,7 @@ class CTScan:
         format: kind of that file.
         source_shape: shape of the file's array. DICOM counts as (column, row, slice), the order of ITK and dcm2niix.
         source_affine: (4, 4), indices of that array to RAS mm. For slices that are not evenly spaced, a mean step.
-        datasets: for DICOM one data set per slice, in the slices' order; else empty.
+        datasets: for DICOM one data set per slice, in the order of the source's array; else empty.
     """
 
     pixels: np.ndarray
@@ -50,6 +51,23 @@ class CTScan:
 
         shape = (*self.source_shape[:3], 1)[:3]
         return np.asarray(self.source_affine @ inv_ornt_aff(_to_display(self.source_affine), shape))
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """For DICOM the data set of the first slice, which says what all have in common; else None."""
+        return self.datasets[0] if self.datasets else None
+
+    @property
+    def displayed_datasets(self) -> tuple[Dataset, ...]:
+        """The data sets from feet to head, as `pixels` lie; `datasets` has the order of the source's array."""
+        return tuple(sorted(self.datasets, key=lambda dataset: float(dataset.ImagePositionPatient[2])))
+
+    @property
+    def heights(self) -> np.ndarray:
+        """(K,): height of each slice in mm, upward along the patient's axis (RAS z)."""
+        if self.datasets:
+            return np.array([float(dataset.ImagePositionPatient[2]) for dataset in self.displayed_datasets])
+        return np.asarray(self.affine[2, 3] + self.affine[2, 2] * np.arange(self.pixels.shape[2]))
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -74,9 +92,18 @@ def read_ct(path: Path | str) -> CTScan:
         return _read_nifti(path)
     if path.is_file() and name.endswith(IMAGE_SUFFIXES):
         return _read_picture(path)
+    return ct_series(path)
+
+
+def ct_series(path: Path, files: Sequence[Path] | None = None) -> CTScan:
+    """A DICOM slice, or a series: of a folder, or of the given files.
+
+    Raises:
+        InputError: if it cannot be read or is no axial CT.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        array, affine, datasets = read_series(path)
+        array, affine, datasets = read_series(path, files)
     return CTScan(to_display(array, affine), path, "dicom", array.shape, affine, datasets)
 
 

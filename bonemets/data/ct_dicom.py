@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,14 @@ ENHANCED_CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2.1"
 MINIMUM_AXIAL = 0.85
 
 
-def read_series(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[Dataset, ...]]:
+def read_series(path: Path, files: Sequence[Path] | None = None) -> tuple[np.ndarray, np.ndarray, tuple[Dataset, ...]]:
     """Read one slice (a file) or the slices of one series (a folder), sorted along their normal.
 
     In a folder, files that are no CT slices (reports, segmentations, localizers) are passed over.
 
     Args:
-        path: file or folder.
+        path: file or folder; messages name it.
+        files: the series' files; by default the file, or all in the folder.
 
     Returns:
         (column, row, slice) float32 Hounsfield units; (4, 4) affine to RAS mm; the slices' data sets.
@@ -34,7 +35,10 @@ def read_series(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[Dataset, ...]
     Raises:
         InputError: if there are no axial slices, or slices of several series, sizes or directions.
     """
-    slices = [_read_slice(path)] if path.is_file() else _read_folder(path)
+    if files is None:
+        slices = [_read_slice(path)] if path.is_file() else _read_slices(_dicom_files(path), path)
+    else:
+        slices = _read_slices(files, path)
     normal = np.cross(*_directions(slices[0]))
     slices.sort(key=lambda dataset: float(normal @ _position(dataset)))
     _check_series(slices, path)
@@ -42,20 +46,47 @@ def read_series(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[Dataset, ...]
     return pixels, _affine(slices, normal), tuple(slices)
 
 
-def _read_folder(folder: Path) -> list[Dataset]:
-    slices, problem = [], None
+def files_by_series(files: Iterable[Path]) -> list[list[Path]]:
+    """The CT images among files, told by their headers, taken apart by series; an image that is there twice once."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    series: dict[str, dict[str, Path]] = {}
+    for file in files:
+        try:
+            header = pydicom.dcmread(
+                file, specific_tags=["SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID"],
+                stop_before_pixels=True,
+            )  # fmt: skip
+        except InvalidDicomError:
+            continue
+        if header.get("SOPClassUID") in (CT_STORAGE, ENHANCED_CT_STORAGE) or header.get("Modality") == "CT":
+            instances = series.setdefault(str(header.get("SeriesInstanceUID")), {})
+            instances.setdefault(str(header.get("SOPInstanceUID", file)), file)
+    return [list(instances.values()) for instances in series.values()]
+
+
+def _dicom_files(folder: Path) -> list[Path]:
+    found = []
     for file in sorted(folder.iterdir()):
         if not file.is_file() or file.name.startswith(".") or file.name.upper() == "DICOMDIR":
             continue
         with file.open("rb") as content:
             is_dicom = content.read(132)[128:] == b"DICM"
         if is_dicom or file.suffix.lower() in (".dcm", ".ima", ".dicom"):
-            try:
-                slices.append(_read_slice(file))
-            except UnsuitableError as error:
-                problem = problem or error
+            found.append(file)
+    return found
+
+
+def _read_slices(files: Iterable[Path], path: Path) -> list[Dataset]:
+    slices, problem = [], None
+    for file in files:
+        try:
+            slices.append(_read_slice(file))
+        except UnsuitableError as error:
+            problem = problem or error
     if not slices:
-        raise problem or InputError(f"{folder}: holds no DICOM file; give the folder of an axial CT series")
+        raise problem or InputError(f"{path}: holds no DICOM file; give the folder of an axial CT series")
     return slices
 
 

@@ -118,7 +118,8 @@ def _check_planar(path: Path, dtype: np.dtype, shape: Sequence[int]) -> None:
     if not planar:
         sizes = " x ".join(str(size) for size in shape)
         raise InputError(
-            f"{path}: is {sizes}, a volume; give a planar image: two axes, and at most two views on the third"
+            f"{path}: is {sizes}, a volume; give a planar image: two axes, and at most two views on the third (a CT "
+            "needs the CT bundle)"
         )
     if min(shape) < 1:
         raise InputError(f"{path}: holds no pixels")

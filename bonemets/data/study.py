@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,26 +80,32 @@ def _read_file(path: Path) -> PlanarScan:
 
 
 def _read_archive(path: Path, report: Callable[[InputError], None] | None) -> list[PlanarScan]:
-    try:
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-            if sum(member.file_size for member in archive.infolist()) > MAX_ARCHIVE_BYTES:
-                raise InputError(
-                    f"{path}: unpacks to more than {MAX_ARCHIVE_BYTES // 1024**3} GB; unpack it and give a folder"
-                )
-            archive.extractall(folder)
-            return [replace(scan, path=path) for scan in _read_folder(Path(folder), path, report)]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise InputError(f"{path}: cannot be unpacked (damaged, or with a password)") from error
+    with unpacked(path) as folder:
+        return [replace(scan, path=path) for scan in _read_folder(folder, path, report)]
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A folder with what a zip archive holds, for as long as the block lasts.
+
+    Raises:
+        InputError: if it is too large, damaged, or has a password.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if sum(member.file_size for member in archive.infolist()) > MAX_ARCHIVE_BYTES:
+                    raise InputError(
+                        f"{path}: unpacks to more than {MAX_ARCHIVE_BYTES // 1024**3} GB; unpack it and give a folder"
+                    )
+                archive.extractall(folder)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+            raise InputError(f"{path}: cannot be unpacked (damaged, or with a password)") from error
+        yield Path(folder)
 
 
 def _read_folder(folder: Path, shown_as: Path, report: Callable[[InputError], None] | None = None) -> list[PlanarScan]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file.relative_to(folder)))
-    dicom, others = [], []
-    for file in files:
-        if file.name.lower().endswith(_OTHER_SUFFIXES):
-            others.append(file)
-        elif file.name.upper() != "DICOMDIR" and looks_like_dicom(file):
-            dicom.append(file)
+    dicom, others = files_of_study(folder)
     scans, problem = _read_files(dicom, report)
     if not scans:
         scans, other_problem = _read_files(others, report)
@@ -106,6 +113,18 @@ def _read_folder(folder: Path, shown_as: Path, report: Callable[[InputError], No
     if not scans:
         raise problem or InputError(f"{shown_as}: holds no DICOM, NIfTI, NRRD or picture file")
     return [scan for study in _by_study(scans) for scan in _merge_study(study)]
+
+
+def files_of_study(folder: Path) -> tuple[list[Path], list[Path]]:
+    """DICOM files of a folder and its subfolders, and files of the other formats; hidden ones are left out."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file.relative_to(folder)))
+    dicom, others = [], []
+    for file in files:
+        if file.name.lower().endswith(_OTHER_SUFFIXES):
+            others.append(file)
+        elif file.name.upper() != "DICOMDIR" and looks_like_dicom(file):
+            dicom.append(file)
+    return dicom, others
 
 
 def _read_files(

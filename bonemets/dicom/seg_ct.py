@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 import bonemets
 from bonemets.data.ct import CTScan, from_display
 from bonemets.data.files import write_bytes
-from bonemets.dicom.seg import RESEARCH_USE_ONLY
+from bonemets.dicom.seg import RESEARCH_USE_ONLY, SIMULATED_ONLY
 
 
 def write_ct_seg(
@@ -24,9 +24,11 @@ def write_ct_seg(
     mask: np.ndarray,
     *,
     algorithm_name: str = "bonemets",
+    algorithm_version: str = bonemets.__version__,
     algorithm_type: Literal["AUTOMATIC", "SEMIAUTOMATIC"] = "AUTOMATIC",
     series_description: str = "Bone metastases, automatic; research use only",
     series_number: int = 100,
+    simulated_only: bool = False,
 ) -> None:
     """Write one binary segmentation with a frame for each slice that has a lesion, as PACS expect it of a volume.
 
@@ -35,9 +37,11 @@ def write_ct_seg(
         source: the CT, read from DICOM.
         mask: (H, W, K), nonzero = lesion, as displayed, slices in the CT's order.
         algorithm_name: what made the mask.
+        algorithm_version: its version.
         algorithm_type: ``"SEMIAUTOMATIC"`` for a mask that a person has reviewed.
         series_description: shown by viewers.
         series_number: number of the new series in the study.
+        simulated_only: whether the network has seen simulated patients only, which the content's description then says.
 
     Raises:
         ValueError: if the CT is not from DICOM, or the mask's shape is not the CT's.
@@ -58,7 +62,7 @@ def write_ct_seg(
         segmented_property_type=codes.SCT.BonyMetastasis,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues(algorithm_type),
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=algorithm_name, version=bonemets.__version__, family=codes.DCM.ArtificialIntelligence
+            name=algorithm_name, version=algorithm_version, family=codes.DCM.ArtificialIntelligence
         ),
     )
     with warnings.catch_warnings():
@@ -78,7 +82,7 @@ def write_ct_seg(
             software_versions=bonemets.__version__,
             device_serial_number="0",
             content_label="BONE_METASTASES",
-            content_description=RESEARCH_USE_ONLY,
+            content_description=SIMULATED_ONLY if simulated_only else RESEARCH_USE_ONLY,
             series_description=series_description[:64],
             # A volume without any lesion keeps its empty frames: a segmentation has at least one.
             omit_empty_frames=bool(stored.any()),

@@ -50,7 +50,8 @@ def scan_drawing(
                 findings.append(
                     {
                         "number": number,
-                        "path": _svg_path(outlines(part), aspect),
+                        "linked": True,
+                        "path": svg_path(outlines(part), aspect),
                         "x": places[:, 1].max() + 4 if right else places[:, 1].min() - 3,
                         "y": round(float(places[:, 0].mean() + 0.5) * aspect, 1),
                         "anchor": "start" if right else "end",
@@ -64,14 +65,14 @@ def scan_drawing(
                 "width": columns,
                 "height": round(rows * aspect, 1),
                 "findings": findings,
-                "truth": "" if truth is None else _svg_path(outlines(truth[..., index] == LESION), aspect),
-                "ignore": "" if truth is None else _svg_path(outlines(truth[..., index] == IGNORE), aspect),
+                "truth": "" if truth is None else svg_path(outlines(truth[..., index] == LESION), aspect),
+                "ignore": "" if truth is None else svg_path(outlines(truth[..., index] == IGNORE), aspect),
             }
         )
     return drawn
 
 
-def _svg_path(lines: Sequence[NDArray[np.float64]], aspect: float) -> str:
+def svg_path(lines: Sequence[NDArray[np.float64]], aspect: float) -> str:
     """Closed lines as the ``d`` of an SVG path; SVG counts from the corner of the first pixel, we from its center."""
     points = [[f"{x + 0.5:.1f} {(y + 0.5) * aspect:.1f}" for x, y in line[:-1]] for line in lines]
     return "".join(f"M{'L'.join(line)}Z" for line in points)
@@ -107,6 +108,7 @@ def render_report(result: Mapping[str, Any], drawing: Sequence[Mapping[str, Any]
 
     Args:
         result: what ``result.json`` holds.
-        drawing: what `scan_drawing` returned for the scan and its mask.
+        drawing: what `scan_drawing`, or `bonemets.reporting.ct_pictures.ct_drawing`, returned for scan and mask.
     """
-    return render_page("report.html", result=result, drawing=drawing)
+    template = "report_ct.html" if result["study"]["kind"] == "CT" else "report.html"
+    return render_page(template, result=result, drawing=drawing)

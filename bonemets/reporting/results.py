@@ -19,6 +19,7 @@ import bonemets
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
+    from bonemets.data.ct import CTScan
     from bonemets.data.planar import PlanarScan
     from bonemets.engines.predictor import BundlePredictor, Prediction
 
@@ -29,7 +30,7 @@ MAXIMUM_NUMBERED = 40
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
 
-def study_name(scan: PlanarScan) -> str:
+def study_name(scan: PlanarScan | CTScan) -> str:
     """A name for the scan's folder that says nothing about the patient.
 
     For DICOM it is made of a hash of the StudyInstanceUID, for other files it is their own name.
@@ -41,14 +42,14 @@ def study_name(scan: PlanarScan) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "scan"
 
 
-def scan_sha256(scan: PlanarScan) -> str:
+def scan_sha256(scan: PlanarScan | CTScan) -> str:
     """A fingerprint of the pixels and views, by which a scan is known again."""
-    digest = hashlib.sha256(repr((scan.pixels.shape, scan.views)).encode())
+    digest = hashlib.sha256(repr((scan.pixels.shape, getattr(scan, "views", ("axial",)))).encode())
     digest.update(scan.pixels.tobytes())
     return digest.hexdigest()
 
 
-def study_folder(output: Path, scan: PlanarScan) -> Path:
+def study_folder(output: Path, scan: PlanarScan | CTScan) -> Path:
     """Where the scan's results go: an earlier result of the same scan is replaced, that of another one is not.
 
     Raises:
@@ -161,8 +162,6 @@ def describe(
     scan: PlanarScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
 ) -> dict[str, Any]:
     """What ``result.json`` holds: the scan, the model, the findings, and how far to trust them. No patient data."""
-    from bonemets.engines.bundles import file_sha256
-    from bonemets.engines.weights import trained_on_simulated
     from bonemets.reporting.checks import scan_warnings
     from bonemets.reporting.findings import measure_findings
 
@@ -172,7 +171,6 @@ def describe(
     )
     header = scan.dataset
     rows, columns, _ = scan.pixels.shape
-    provenance = predictor.provenance
     return {
         "format": RESULT_FORMAT,
         "use": RESEARCH_USE,
@@ -191,23 +189,40 @@ def describe(
             "spacing_mm": None if spacing is None else list(spacing),
             "total_counts": [round(float(total), 2) for total in scan.pixels.sum(axis=(0, 1), dtype="float64")],
         },
-        "model": {
-            "bundle": predictor.name,
-            "version": predictor.metadata.get("version"),
-            "weights_sha256": file_sha256(predictor.weights),
-            "threshold": prediction.threshold,
-            "device": str(predictor.device),
-            "training_data": (provenance.get("datalist") or {}).get("name"),
-            "simulated_patients_only": trained_on_simulated(provenance),
-            "provenance": provenance,
-        },
+        "model": model_record(predictor, prediction.threshold),
         "findings": [finding.as_dict() for finding in findings],
         # What they compare with are bone scans.
         "warnings": [] if predictor.in_color else scan_warnings(scan),
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("bonemets", "torch", "monai", "numpy", "pydicom", "highdicom")},
-        },
-        "files": [name for name in FILES if name != "report.html" and (name != "seg.dcm" or header is not None)],
+        "versions": software_versions(),
+        "files": written_files(scan),
     }
+
+
+def model_record(predictor: BundlePredictor, threshold: float) -> dict[str, Any]:
+    """What made the findings, for ``result.json``."""
+    from bonemets.engines.bundles import file_sha256
+    from bonemets.engines.weights import trained_on_simulated
+
+    provenance = predictor.provenance
+    return {
+        "bundle": predictor.name,
+        "version": predictor.metadata.get("version"),
+        "weights_sha256": file_sha256(predictor.weights),
+        "threshold": threshold,
+        "device": str(predictor.device),
+        "training_data": (provenance.get("datalist") or {}).get("name"),
+        "simulated_patients_only": trained_on_simulated(provenance),
+        "provenance": provenance,
+    }
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the findings depend on."""
+    packages = ("bonemets", "torch", "monai", "numpy", "pydicom", "highdicom")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def written_files(scan: PlanarScan | CTScan) -> list[str]:
+    """The files beside the report: a DICOM SEG for DICOM alone."""
+    return [name for name in FILES if name != "report.html" and (name != "seg.dcm" or scan.dataset is not None)]

@@ -207,8 +207,9 @@ def test_the_real_command_without_weights(study, bundle, tmp_path):
     check(command, out, done.stderr, done.returncode, ("broken.pt",))
 
 
-def test_a_bundle_for_ct_says_what_segments_ct(tmp_path, capsys):
-    out = tmp_path / "out"
-    arguments = ["segment", str(tmp_path), "-o", str(out), "--bundle", "ct_mfp_deeplabv3plus_segmentation"]
+def test_a_folder_without_ct_for_the_ct_bundle(tmp_path, capsys):
+    out, empty = tmp_path / "out", tmp_path / "empty"
+    empty.mkdir()
+    arguments = ["segment", str(empty), "-o", str(out), "--bundle", "ct_mfp_deeplabv3plus_segmentation"]
     status = main(arguments)
-    check(arguments, out, capsys.readouterr().err, status, ("is for CT", "inference.yaml", "monai.bundle run"))
+    check(arguments, out, capsys.readouterr().err, status, ("holds no CT",))
