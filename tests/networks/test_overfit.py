@@ -14,11 +14,11 @@ from torch import nn
 from bonemets.data import read_planar
 from bonemets.networks import create_network
 
-SIDE, WINDOW = 256, 48
+WINDOW = 48
 
 
-def crops(cohort: Path, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Four windows of 48×48 pixels of simulated scans around the largest lesions, enlarged to 256×256.
+def crops(cohort: Path, channels: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Four windows of 48×48 pixels of simulated scans around the largest lesions, enlarged to side × side.
 
     Enlarged, since MFP-DeepLabv3+ and its peers decide on a grid of 4×4 pixels and lesions are 6 to 16 pixels long.
     """
@@ -37,8 +37,8 @@ def crops(cohort: Path, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
     chosen = sorted(windows, key=lambda window: -window[0])[:4]
     image = torch.from_numpy(np.stack([image for _, image, _ in chosen])[:, None]).float()
     mask = torch.from_numpy(np.stack([mask for _, _, mask in chosen])[:, None]).float()
-    image = F.interpolate(image, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-    mask = F.interpolate(mask, size=(SIDE, SIDE), mode="nearest")
+    image = F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
+    mask = F.interpolate(mask, size=(side, side), mode="nearest")
     return image.expand(-1, channels, -1, -1).contiguous(), mask
 
 
@@ -53,23 +53,23 @@ def lesion_dice(lesion: torch.Tensor, mask: torch.Tensor) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "arguments"),
+    ("name", "arguments", "side"),
     [
-        ("mfp_deeplabv3plus", {"dropout": 0.0}),
-        ("multi_attention_unet", {"features": (8, 8, 16, 16), "dropout": 0.0}),
-        ("dual_pooling_unet", {"features": (8, 16, 16, 32, 32)}),
-        ("sc_unext", {}),
-        ("msa_net", {"features": (8, 8, 16, 16, 16)}),
+        ("mfp_deeplabv3plus", {"dropout": 0.0}, 256),
+        ("multi_attention_unet", {"features": (8, 8, 16, 16), "dropout": 0.0}, 128),
+        ("dual_pooling_unet", {"features": (8, 16, 16, 32, 32)}, 128),
+        ("sc_unext", {}, 256),
+        ("msa_net", {"features": (8, 8, 16, 16, 16)}, 128),
     ],
 )
-def test_learns_four_crops_by_heart(name, arguments, cohort):
+def test_learns_four_crops_by_heart(name, arguments, side, cohort):
     torch.manual_seed(0)
     network = create_network(name, **arguments)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             # A few dozen steps are too few for the usual average over tens of steps.
             layer.momentum = 0.5
-    image, mask = crops(cohort, 3 if name in ("mfp_deeplabv3plus", "sc_unext") else 1)
+    image, mask = crops(cohort, 3 if name in ("mfp_deeplabv3plus", "sc_unext") else 1, side)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.003 if name == "mfp_deeplabv3plus" else 0.005)
     dice = 0.0
     for step in range(1, 151):
