@@ -1,4 +1,4 @@
-"""``bonemets segment``: from a bone scan to outlined lesion candidates."""
+"""``bonemets segment``: from a bone scan, a CT or a picture of skin to outlined lesion candidates."""
 
 from __future__ import annotations
 

@@ -60,7 +60,9 @@ def files_by_series(files: Iterable[Path]) -> list[list[Path]]:
             )  # fmt: skip
         except InvalidDicomError:
             continue
-        if header.get("SOPClassUID") in (CT_STORAGE, ENHANCED_CT_STORAGE) or header.get("Modality") == "CT":
+        kind = header.get("SOPClassUID")
+        # Dose reports and screenshots of a CT have its modality too, but another class.
+        if kind in (CT_STORAGE, ENHANCED_CT_STORAGE) or (kind is None and header.get("Modality") == "CT"):
             instances = series.setdefault(str(header.get("SeriesInstanceUID")), {})
             instances.setdefault(str(header.get("SOPInstanceUID", file)), file)
     return [list(instances.values()) for instances in series.values()]

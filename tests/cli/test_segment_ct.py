@@ -17,6 +17,7 @@ import torch
 import yaml
 from hot_spot import HOT_SPOT_INFERENCE
 from PIL import Image
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from bonemets.cli.main import main
 from bonemets.data import write_nifti
@@ -143,11 +144,16 @@ def test_slices_far_apart_are_findings_of_their_own(dense_bundle, hu, tmp_path):
 def test_every_series_of_a_folder_or_archive(dense_bundle, hu, tmp_path):
     for number, study in enumerate(("first", "second"), start=1):
         write_series(tmp_path / "study" / "mixed" / str(number), hu[..., number:], study)
-    # A localizer and a copy of an image are passed over.
+    # A localizer, a dose report and a copy of an image are passed over.
     scout = pydicom.dcmread(tmp_path / "study" / "mixed" / "1" / "01.dcm")
     scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     scout.SOPInstanceUID, scout.SeriesInstanceUID = "1.2.3", "1.2.4"
     scout.save_as(tmp_path / "study" / "scout.dcm")
+    scout.SOPClassUID = scout.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    scout.SOPInstanceUID, scout.SeriesInstanceUID = "1.2.5", "1.2.6"
+    scout.ImageType = ["DERIVED", "SECONDARY"]
+    del scout.ImageOrientationPatient
+    scout.save_as(tmp_path / "study" / "dose.dcm")
     shutil.copy(tmp_path / "study" / "mixed" / "1" / "02.dcm", tmp_path / "study" / "copy.dcm")
     folders = segment(tmp_path / "study", tmp_path / "out", dense_bundle)
     assert sorted(load(folder)["study"]["slices"] for folder in folders) == [4, 5]
