@@ -53,8 +53,8 @@ def segment(
 ) -> None:
     """Outline lesion candidates in bone scans and CT, and lesions in pictures of skin.
 
-    Writes per study: mask.nii.gz, seg.dcm (DICOM SEG, for DICOM input), overlay.png, report.html and result.json.
-    Research use only, not for diagnosis.
+    Writes per study: mask.nii.gz, overlay.png, report.html and result.json; for DICOM input also seg.dcm (DICOM SEG)
+    and sr.dcm (DICOM SR). Research use only, not for diagnosis.
     """
     if bundle is None and weights is not None:
         bundle = bundle_of(weights)

@@ -13,7 +13,7 @@ import numpy as np
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
-from pydicom.uid import NuclearMedicineImageStorage, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import NuclearMedicineImageStorage, generate_uid
 
 import bonemets
 from bonemets.anatomy.regions import bone_named
@@ -22,14 +22,13 @@ from bonemets.data.geometry import planar_affine
 from bonemets.data.nuclear import select_frames
 from bonemets.data.planar import PlanarScan, SourceFrame
 from bonemets.dicom.identifiers import make_uid
+from bonemets.dicom.source_header import RESEARCH_USE_ONLY, SIMULATED_ONLY, reference_number, source_header
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
 
-RESEARCH_USE_ONLY = "Research use only"
-SIMULATED_ONLY = "Research use only; network trained on simulated patients only"  # at most 64 characters
 # Distance in mm between the planes of the two views, so that no two frames have the same position: a body's thickness.
 VIEW_DISTANCE = 250.0
 
@@ -205,25 +204,13 @@ def _frames(source: PlanarScan | Dataset) -> list[SourceFrame]:
 def _with_functional_groups(frames: Sequence[SourceFrame], views: Sequence[str]) -> Dataset:
     """A header with the source's patient and study, and with the functional groups of an enhanced object."""
     original = frames[0].dataset
-    header = Dataset()
-    for element in original:
-        if element.tag.group in (0x0008, 0x0010, 0x0020) and element.VR != "SQ":
-            header.add(deepcopy(element))
-    for keyword in ("PatientSize", "PatientWeight"):
-        # Cameras write 0 for unknown, which no object that we write should repeat.
-        if keyword in header and not header[keyword].value:
-            del header[keyword]
-    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
-                    "StudyDate", "StudyTime", "ReferringPhysicianName"):  # fmt: skip
-        if keyword not in header:
-            setattr(header, keyword, "")
+    header = source_header(original)
     header.Rows, header.Columns = original.Rows, original.Columns
     header.NumberOfFrames = len(frames)
     if not header.get("FrameOfReferenceUID"):
         header.FrameOfReferenceUID = make_uid("frame of reference", original.StudyInstanceUID)
     # With any other class highdicom looks for slice positions instead of functional groups.
     header.SOPClassUID = NuclearMedicineImageStorage
-    header.file_meta = original.file_meta
     spacing = original.get("PixelSpacing") or original.get("ImagerPixelSpacing") or [1, 1]
     measures = Dataset()
     measures.PixelSpacing = [str(value) for value in spacing]
@@ -273,13 +260,11 @@ def _refer_to(segmentation: Dataset, frames: Sequence[SourceFrame], views: Seque
         view, frame = views[index], frames[index]
         image.ReferencedSOPClassUID = frame.dataset.SOPClassUID
         image.ReferencedSOPInstanceUID = frame.dataset.SOPInstanceUID
-        image.ReferencedFrameNumber = frame.number
-        if (
-            frame.dataset.SOPClassUID == SecondaryCaptureImageStorage
-            and int(frame.dataset.get("NumberOfFrames") or 1) == 1
-        ):
-            # A single-frame class, whose instances may not be referred to by frame (PS3.3 table 10-3).
+        number = reference_number(frame.dataset, frame.number)
+        if number is None:
             del image.ReferencedFrameNumber
+        else:
+            image.ReferencedFrameNumber = number
         item.PlanePositionSequence = [_position(view, frame, spacing)]
         if len(frames) > 1:
             item.PlaneOrientationSequence = [_orientation(view, frame.flipped)]

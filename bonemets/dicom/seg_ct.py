@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 import bonemets
 from bonemets.data.ct import CTScan, from_display
 from bonemets.data.files import write_bytes
-from bonemets.dicom.seg import RESEARCH_USE_ONLY, SIMULATED_ONLY
+from bonemets.dicom.source_header import RESEARCH_USE_ONLY, SIMULATED_ONLY
 
 
 def write_ct_seg(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import bonemets
 from bonemets.reporting.results import (
     RESEARCH_USE,
     RESULT_FORMAT,
+    algorithm_of,
     model_record,
     new_folder,
     scan_sha256,
@@ -36,7 +36,7 @@ THICK_SLICES_MM = 6.0
 def write_ct_study(
     target: Path, scan: CTScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """Write mask, DICOM SEG (for DICOM), pictures, page and ``result.json`` of one CT series.
+    """Write mask, DICOM SEG and SR (for DICOM), pictures, page and ``result.json`` of one CT series.
 
     Args:
         target: the folder, made here.
@@ -52,12 +52,13 @@ def write_ct_study(
         InputError: it cannot be written; then nothing is left.
     """
     from bonemets.data import write_bytes, write_ct_mask
-    from bonemets.dicom import write_ct_seg
+    from bonemets.dicom import write_ct_seg, write_ct_sr
     from bonemets.reporting.ct_pictures import ct_drawing, ct_figure, shown_slices
     from bonemets.reporting.figures import figure_png
     from bonemets.reporting.pages import render_report
 
     result, numbered = describe_ct(scan, prediction, predictor, seconds)
+    algorithm = algorithm_of(result)
     chosen = shown_slices(result["findings"], scan.pixels.shape[2])
     with new_folder(target) as folder:
         write_ct_mask(folder / "mask.nii.gz", prediction.mask, scan.source_affine, scan.source_shape)
@@ -66,10 +67,11 @@ def write_ct_study(
                 folder / "seg.dcm",
                 scan,
                 prediction.mask,
-                algorithm_name=predictor.name,
-                algorithm_version=str(result["model"]["version"] or bonemets.__version__),
-                simulated_only=result["model"]["simulated_patients_only"],
+                algorithm_name=algorithm.name,
+                algorithm_version=algorithm.version,
+                simulated_only=algorithm.simulated_only,
             )
+            write_ct_sr(folder / "sr.dcm", scan, numbered, result["findings"], algorithm)
         write_bytes(folder / "overlay.png", figure_png(ct_figure(scan, numbered, chosen, title=RESEARCH_USE)))
         drawing = ct_drawing(scan, numbered, result["findings"], chosen)
         write_bytes(folder / "report.html", render_report(result, drawing).encode("utf-8"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,16 @@ def ordered_components(mask: NDArray) -> Iterator[tuple[NDArray[np.bool_], tuple
     places = ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))
     for label, (row, column) in sorted(enumerate(places, start=1), key=lambda item: item[1]):
         yield labels == label, (float(row), float(column))
+
+
+def number_findings(mask: NDArray) -> NDArray[np.int32]:
+    """Each finding's number where it is, (H, W, V), in the order of `measure_findings`."""
+    numbered = np.zeros(mask.shape, np.int32)
+    following = count(1)
+    for view in range(mask.shape[2]):
+        for inside, _ in ordered_components(mask[..., view]):
+            numbered[..., view][inside] = next(following)
+    return numbered
 
 
 def masks_by_bone(mask: NDArray, names: Sequence[str | None]) -> dict[str | None, NDArray[np.bool_]]:

@@ -21,10 +21,12 @@ from bonemets.errors import InputError
 if TYPE_CHECKING:
     from bonemets.data.ct import CTScan
     from bonemets.data.planar import PlanarScan
+    from bonemets.dicom import Algorithm
     from bonemets.engines.predictor import BundlePredictor, Prediction
 
 RESULT_FORMAT = 1
-FILES = ("mask.nii.gz", "seg.dcm", "overlay.png", "report.html", "result.json")
+DICOM_FILES = ("seg.dcm", "sr.dcm")
+FILES = ("mask.nii.gz", *DICOM_FILES, "overlay.png", "report.html", "result.json")
 # With more findings their numbers would hide the picture.
 MAXIMUM_NUMBERED = 40
 RESEARCH_USE = "Research use only. Not for diagnosis."
@@ -107,7 +109,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 def write_study(
     target: Path, scan: PlanarScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """Write mask, DICOM SEG (for DICOM scans), overlay, page and ``result.json`` of one scan.
+    """Write mask, DICOM SEG and SR (for DICOM scans), overlay, page and ``result.json`` of one scan.
 
     Args:
         target: the folder, made here.
@@ -123,13 +125,14 @@ def write_study(
         InputError: it cannot be written; then nothing is left.
     """
     from bonemets.data import write_bytes, write_mask_like
-    from bonemets.dicom import write_seg
+    from bonemets.dicom import write_seg, write_sr
     from bonemets.reporting.figures import figure_png, overlay_figure
-    from bonemets.reporting.findings import masks_by_bone
+    from bonemets.reporting.findings import masks_by_bone, number_findings
     from bonemets.reporting.pages import render_report, scan_drawing
 
     result = describe(scan, prediction, predictor, seconds)
     colors = predictor.colors(scan) if predictor.in_color else None
+    algorithm = algorithm_of(result)
     with new_folder(target) as folder:
         write_mask_like(folder / "mask.nii.gz", prediction.mask, scan)
         if scan.dataset is not None:
@@ -137,11 +140,12 @@ def write_study(
                 folder / "seg.dcm",
                 scan,
                 prediction.mask,
-                algorithm_name=predictor.name,
-                algorithm_version=str(result["model"]["version"] or bonemets.__version__),
-                simulated_only=result["model"]["simulated_patients_only"],
+                algorithm_name=algorithm.name,
+                algorithm_version=algorithm.version,
+                simulated_only=algorithm.simulated_only,
                 bones=masks_by_bone(prediction.mask, [finding["bone"] for finding in result["findings"]]),
             )
+            write_sr(folder / "sr.dcm", scan, number_findings(prediction.mask), result["findings"], algorithm)
         figure = overlay_figure(
             scan.pixels if colors is None else colors,
             scan.views,
@@ -217,6 +221,19 @@ def model_record(predictor: BundlePredictor, threshold: float) -> dict[str, Any]
     }
 
 
+def algorithm_of(result: dict[str, Any]) -> Algorithm:
+    """What made the findings, for DICOM's objects."""
+    from bonemets.dicom import Algorithm
+
+    model = result["model"]
+    return Algorithm(
+        name=model["bundle"],
+        version=str(model["version"] or bonemets.__version__),
+        parameters=(f"threshold {model['threshold']:g}", f"weights sha256 {model['weights_sha256']}"),
+        simulated_only=model["simulated_patients_only"],
+    )
+
+
 def software_versions() -> dict[str, str]:
     """Versions of Python and of the packages that the findings depend on."""
     packages = ("bonemets", "torch", "monai", "numpy", "pydicom", "highdicom")
@@ -224,5 +241,6 @@ def software_versions() -> dict[str, str]:
 
 
 def written_files(scan: PlanarScan | CTScan) -> list[str]:
-    """The files beside the report: a DICOM SEG for DICOM alone."""
-    return [name for name in FILES if name != "report.html" and (name != "seg.dcm" or scan.dataset is not None)]
+    """The files beside the report: DICOM's objects for DICOM alone."""
+    without = ("report.html",) if scan.dataset is not None else ("report.html", *DICOM_FILES)
+    return [name for name in FILES if name not in without]

@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import highdicom
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -36,13 +37,22 @@ def test_dicom_study(study, bundle, body, tmp_path, capsys):
     (folder,) = results(out)
     uid = str(pydicom.dcmread(study / "scan.dcm").StudyInstanceUID)
     assert re.fullmatch(r"study-[0-9a-f]{12}", folder.name)
-    assert {p.name for p in folder.iterdir()} == {"mask.nii.gz", "seg.dcm", "overlay.png", "report.html", "result.json"}
+    assert {p.name for p in folder.iterdir()} == {
+        "mask.nii.gz",
+        "seg.dcm",
+        "sr.dcm",
+        "overlay.png",
+        "report.html",
+        "result.json",
+    }
 
     expected = (body >= 100).astype(np.uint8)
     np.testing.assert_array_equal(np.asarray(nib.load(folder / "mask.nii.gz").dataobj), expected)
     np.testing.assert_array_equal(read_seg(folder / "seg.dcm", read_planar(study)), expected)
 
     result = load(folder)
+    groups = highdicom.sr.srread(folder / "sr.dcm").content.get_planar_roi_measurement_groups()
+    assert [g.get_measurements()[0].value for g in groups] == [f["area_cm2"] for f in result["findings"]]
     assert result["study"]["study_instance_uid"] == uid
     assert result["study"]["total_counts"] == body.sum(axis=(0, 1)).tolist()
     assert result["model"]["bundle"] == "hot_spot_segmentation"
@@ -159,6 +169,7 @@ def test_nifti_keeps_its_own_grid(bundle, body, tmp_path):
     np.testing.assert_array_equal(np.asarray(mask.dataobj), stored >= 100)
     np.testing.assert_allclose(mask.affine, affine)
     assert not (folder / "seg.dcm").exists()
+    assert not (folder / "sr.dcm").exists()
     assert "seg.dcm" not in (folder / "report.html").read_text()
 
 
@@ -222,9 +233,10 @@ def test_weights_that_saw_simulated_patients_only_say_so(study, bundle, tmp_path
             "trained on simulated patients only" in capsys.readouterr().out,
             "trained on simulated patients only" in (out / "report.html").read_text(),
             "trained on simulated patients only" in pydicom.dcmread(out / "seg.dcm").ContentDescription,
+            "trained on simulated patients only" in pydicom.dcmread(out / "sr.dcm").CompletionFlagDescription,
             load(out)["model"]["simulated_patients_only"],
         )
-    assert told == {"simulated": (True,) * 4, "other": (False,) * 4}
+    assert told == {"simulated": (True,) * 5, "other": (False,) * 5}
 
 
 def test_without_bundle_the_input_decides(study, bundle, body, tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import highdicom
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -81,7 +82,14 @@ def test_series(dense_bundle, hu, tmp_path, capsys):
     source = write_series(tmp_path / "SECRET^NAME" / "series", hu)
     (folder,) = segment(tmp_path / "SECRET^NAME", tmp_path / "out", dense_bundle)
     assert re.fullmatch(r"study-[0-9a-f]{12}", folder.name)
-    assert {p.name for p in folder.iterdir()} == {"mask.nii.gz", "seg.dcm", "overlay.png", "report.html", "result.json"}
+    assert {p.name for p in folder.iterdir()} == {
+        "mask.nii.gz",
+        "seg.dcm",
+        "sr.dcm",
+        "overlay.png",
+        "report.html",
+        "result.json",
+    }
     assert "2 findings in 6 slices" in capsys.readouterr().out
 
     # DICOM's own order is (column, row, slice).
@@ -121,6 +129,9 @@ def test_seg_lies_on_the_slices(dense_bundle, hu, tmp_path):
     for index, pixels in zip(slices, segmentation.pixel_array, strict=True):
         assert np.array_equal(pixels, hu[..., index] >= 500)
     assert segmentation.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == "1.0.0"
+    groups = highdicom.sr.srread(folder / "sr.dcm").content.get_volumetric_roi_measurement_groups()
+    volumes = [finding["volume_ml"] for finding in load(folder)["findings"]]
+    assert [group.get_measurements()[0].value for group in groups] == volumes
     if shutil.which("dciodvfy") is not None:
         report = subprocess.run(
             ["dciodvfy", "-new", str(folder / "seg.dcm")], capture_output=True, text=True, check=False

@@ -32,6 +32,6 @@ def validate():
         assert dump.returncode == 0
         lines = (report.stdout + report.stderr + dump.stderr).splitlines()
         # The validator prints the name of the IOD that it recognized.
-        return [line for line in lines if line not in ("NMImage", "Segmentation")]
+        return [line for line in lines if line not in ("NMImage", "Segmentation", "ComprehensiveSR")]
 
     return run
