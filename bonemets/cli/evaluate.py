@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bonemets.cli.progress import counting, progress
 
 
 class Section(str, Enum):
@@ -64,26 +63,12 @@ def evaluate(
     from bonemets.metrics.evaluation import evaluate_cases, summary
     from bonemets.reporting.evaluation_page import write_evaluation
 
-    with _progress() as progress:
+    with progress("Images", without_terminal=False) as report:
         evaluation = evaluate_cases(
-            cases, threshold=threshold, tolerance=tolerance, resamples=bootstrap, seed=seed, progress=progress
+            cases, threshold=threshold, tolerance=tolerance, resamples=bootstrap, seed=seed, progress=counting(report)
         )
     write_evaluation(output, evaluation, summary(evaluation, data))
     for key in ("dice_per_image_bearing", "sensitivity_iou10", "false_positives_per_scan_iou10", "patient_auc"):
         found = evaluation[key]
         typer.echo(f"{found.measure.label}: {found.value:.3f} ({found.low:.3f} to {found.high:.3f})")
     typer.echo(f"{len(cases)} images of {len(evaluation.cohort.patients)} patients → {output / 'index.html'}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal's standard error, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("Images", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bonemets.cli.progress import counting, progress
 from bonemets.engines.bundles import DEFAULT_BUNDLE, bundle_metadata, bundle_of, find_bundle, find_weights
 from bonemets.engines.weights import describe_weights
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
     from bonemets.data import CTScan, PlanarScan
+    from bonemets.engines.predictor import BundlePredictor, Prediction
 
 CT_BUNDLE = "ct_mfp_deeplabv3plus_segmentation"
 PICTURE_BUNDLE = "skin_sc_unext_segmentation"
@@ -87,7 +89,7 @@ def segment(
     for scan in scans:
         folder = study_folder(output, scan)
         start = time.perf_counter()
-        prediction = predictor.predict(scan, threshold)
+        prediction = predict(predictor, scan, threshold)
         seconds = {"load_model": load_seconds, "segment": time.perf_counter() - start}
         if isinstance(scan, CTScan):
             result = write_ct_study(folder, scan, prediction, predictor, seconds)
@@ -96,6 +98,16 @@ def segment(
         typer.echo(f"{folder.name}: {summary(result)} in {seconds['segment']:.1f} s -> {folder / 'report.html'}")
         for warning in result["warnings"]:
             typer.echo(f"  note: {warning}")
+
+
+def predict(predictor: BundlePredictor, scan: PlanarScan | CTScan, threshold: float | None) -> Prediction:
+    """Segment a scan, with a bar over the slices of a CT on a terminal: a whole one takes minutes."""
+    from bonemets.data import CTScan
+
+    if not isinstance(scan, CTScan):
+        return predictor.predict(scan, threshold)
+    with progress("Slices", without_terminal=False) as report:
+        return predictor.predict(scan, threshold, counting(report))
 
 
 def read_any(source: Path) -> tuple[Iterable[PlanarScan | CTScan], str]:

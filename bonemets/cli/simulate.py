@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bonemets.cli.progress import counting, progress
 
 
 class Modality(str, Enum):
@@ -53,9 +52,9 @@ def simulate(
         from bonemets.simulation.cohort import finished_patients, simulate_cohort
 
         if len(finished_patients(out, patients, seed, modality.value)) < patients:
-            with _progress("Skeleton") as report:
+            with progress("Skeleton") as report:
                 load_skeleton(progress=report)
-        with _progress("Patients") as report:
+        with progress("Patients") as report:
             cohort = simulate_cohort(
                 out,
                 patients,
@@ -64,7 +63,7 @@ def simulate(
                 workers=workers,
                 folds=folds,
                 test_share=test_share,
-                progress=lambda done, total: report(f"{done} of {total}", done / total),
+                progress=counting(report),
             )
     except ModuleNotFoundError as error:
         raise InputError(f"the simulator needs {error.name}; install it with: pip install 'bonemets[sim]'") from error
@@ -81,10 +80,10 @@ def _simulate_pictures(out: Path, patients: int, seed: int, workers: int, folds:
     from bonemets.simulation.picture_cohort import simulate_picture_cohort
 
     try:
-        with _progress("Pictures") as report:
+        with progress("Pictures") as report:
             simulate_picture_cohort(
                 out, patients, seed, workers=workers, folds=folds, test_share=test_share,
-                progress=lambda done, total: report(f"{done} of {total}", done / total),
+                progress=counting(report),
             )  # fmt: skip
     except KeyboardInterrupt:
         raise _stopped(out) from None
@@ -94,29 +93,3 @@ def _simulate_pictures(out: Path, patients: int, seed: int, workers: int, folds:
 def _stopped(out: Path) -> typer.Exit:
     typer.echo(f"bonemets: stopped; run the same command again to go on where it stopped ({out})", err=True)
     return typer.Exit(130)
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[str, float], None]]:
-    """A bar on standard error; without a terminal a plain line at every tenth."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.fields[title]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )  # fmt: skip
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("", total=1.0, title=title)
-            yield lambda message, share: bar.update(task, description=message, completed=share)
-        return
-    printed = -1
-
-    def report(message: str, share: float) -> None:
-        nonlocal printed
-        if int(share * 10) > printed:
-            printed = int(share * 10)
-            typer.echo(f"{title}: {message}", err=True)
-
-    yield report

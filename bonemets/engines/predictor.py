@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 import pydoc
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,12 +130,18 @@ class BundlePredictor:
         """
         return read_ct(path) if self.is_ct else read_planar(path)
 
-    def predict(self, scan: PlanarScan | CTScan, threshold: float | None = None) -> Prediction:
+    def predict(
+        self,
+        scan: PlanarScan | CTScan,
+        threshold: float | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Prediction:
         """Segment every view of a scan, or every slice of a CT.
 
         Args:
             scan: what `read` returns.
             threshold: probability at and above which a pixel is lesion, 0 to 1; the configuration's by default.
+            progress: for a CT, called with how many slices the network has seen and how many there are.
 
         Returns:
             Probability and mask on the scan's own grid.
@@ -147,10 +154,21 @@ class BundlePredictor:
         meta = {"format": scan.format}
         image = MetaTensor(torch.from_numpy(pixels), affine=torch.tensor(scan.affine), meta=meta)
         data: dict[str, Any] = {"image": image}
+        seen = 0
+
+        def counted(windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            nonlocal seen
+            output = self.network(windows, *args, **kwargs)
+            seen += len(windows)
+            if self.is_ct:
+                # The network sees whole slices; with smaller windows the count ends early.
+                progress(min(seen, pixels.shape[-1]), pixels.shape[-1])
+            return output
+
         for transform in self.preprocessing:
             data = transform(data)
         with torch.inference_mode():
-            logits = self.inferer(data["image"][None].to(self.device), self.network)
+            logits = self.inferer(data["image"][None].to(self.device), counted)
         data["pred"] = logits[0].cpu()
 
         probability = None

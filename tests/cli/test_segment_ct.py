@@ -21,8 +21,9 @@ from PIL import Image
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from bonemets.cli.main import main
-from bonemets.data import write_nifti
+from bonemets.data import read_ct, write_nifti
 from bonemets.dicom.ct import CTHeader, ct_bytes
+from bonemets.engines.predictor import BundlePredictor
 
 SHAPE = (56, 48)
 STEP = 4.0
@@ -150,6 +151,14 @@ def test_slices_far_apart_are_findings_of_their_own(dense_bundle, hu, tmp_path):
     ]
     assert all(finding["volume_ml"] is None for finding in findings)
     assert "not evenly spaced" in (folder / "report.html").read_text()
+
+
+def test_predictor_counts_slices(dense_bundle, hu, tmp_path):
+    told = []
+    scan = read_ct(write_series(tmp_path / "series", hu))
+    BundlePredictor(dense_bundle).predict(scan, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (6, 6)
+    assert told == sorted(told)
 
 
 def test_every_series_of_a_folder_or_archive(dense_bundle, hu, tmp_path):
