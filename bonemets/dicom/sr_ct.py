@@ -12,7 +12,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from bonemets.data.ct import CTScan, from_display
-from bonemets.dicom.sr import (
+from bonemets.dicom.sr_content import (
     CERTAINTY,
     Algorithm,
     Quantity,
