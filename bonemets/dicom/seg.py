@@ -21,6 +21,7 @@ from bonemets.data.files import write_bytes
 from bonemets.data.geometry import planar_affine
 from bonemets.data.nuclear import select_frames
 from bonemets.data.planar import PlanarScan, SourceFrame
+from bonemets.dicom.bone_codes import bone_codes
 from bonemets.dicom.identifiers import make_uid
 from bonemets.dicom.source_header import RESEARCH_USE_ONLY, SIMULATED_ONLY, reference_number, source_header
 from bonemets.errors import InputError
@@ -131,7 +132,7 @@ def _segment_description(
 ) -> SegmentDescription:
     import highdicom as hd
 
-    bone = bone_named(label) if label else None
+    found = bone_codes(label)
     description = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=f"Bone metastasis, {label}" if label else "Bone metastasis",
@@ -139,11 +140,10 @@ def _segment_description(
         segmented_property_type=codes.SCT.BonyMetastasis,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues(kind),
         algorithm_identification=algorithm,
-        anatomic_regions=[getattr(codes.SCT, bone.code)] if bone else None,
+        anatomic_regions=[found[0]] if found else None,
     )
-    if bone and bone.side:
-        side = codes.SCT.Right if bone.side == "right" else codes.SCT.Left
-        modifier = hd.sr.CodedConcept.from_code(side)
+    if found and found[1]:
+        modifier = hd.sr.CodedConcept.from_code(found[1])
         description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [modifier]
     return description
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import Code, codes
 from pydicom.uid import generate_uid
 
-from bonemets.anatomy.regions import bone_named
 from bonemets.data.planar import PlanarScan
+from bonemets.dicom.bone_codes import bone_codes
 from bonemets.dicom.source_header import reference_number
 from bonemets.dicom.sr_content import (
     CERTAINTY,
@@ -117,8 +117,5 @@ def write_sr(
 def _sites(name: str | None) -> list[FindingSite] | None:
     import highdicom as hd
 
-    bone = bone_named(name) if name else None
-    if bone is None:
-        return None
-    side = {"right": codes.SCT.Right, "left": codes.SCT.Left}.get(bone.side)
-    return [hd.sr.FindingSite(getattr(codes.SCT, bone.code), laterality=side)]
+    found = bone_codes(name)
+    return [hd.sr.FindingSite(found[0], laterality=found[1])] if found else None
