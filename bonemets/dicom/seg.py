@@ -15,19 +15,18 @@ from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
 from pydicom.uid import NuclearMedicineImageStorage, generate_uid
 
-import bonemets
 from bonemets.anatomy.regions import bone_named
 from bonemets.data.files import write_bytes
 from bonemets.data.geometry import planar_affine
 from bonemets.data.nuclear import select_frames
 from bonemets.data.planar import PlanarScan, SourceFrame
+from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.bone_codes import bone_codes
 from bonemets.dicom.identifiers import make_uid
-from bonemets.dicom.source_header import RESEARCH_USE_ONLY, SIMULATED_ONLY, reference_number, source_header
+from bonemets.dicom.source_header import reference_number, source_header
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
-    from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
 
 # Distance in mm between the planes of the two views, so that no two frames have the same position: a body's thickness.
@@ -39,12 +38,10 @@ def write_seg(
     source: PlanarScan | Dataset,
     mask: np.ndarray,
     *,
-    algorithm_name: str = "bonemets",
-    algorithm_version: str = bonemets.__version__,
+    algorithm: Algorithm | None = None,
     algorithm_type: Literal["AUTOMATIC", "SEMIAUTOMATIC"] = "AUTOMATIC",
     series_description: str = "Bone metastases, automatic; research use only",
     series_number: int = 100,
-    simulated_only: bool = False,
     bones: Mapping[str | None, np.ndarray] | None = None,
 ) -> None:
     """Write one binary segmentation on the pixels of the frames that were read: a frame per segment and view.
@@ -57,12 +54,10 @@ def write_seg(
         path: the file to write, whole or not at all.
         source: the scan that was read from DICOM, or a planar NM data set (its frames are found as in reading).
         mask: (H, W, V), nonzero = lesion, as displayed, views in the scan's order.
-        algorithm_name: what made the mask.
-        algorithm_version: its version.
+        algorithm: what made the mask; None names the project alone.
         algorithm_type: ``"SEMIAUTOMATIC"`` for a mask that a person has reviewed.
         series_description: shown by viewers.
         series_number: number of the new series in the study.
-        simulated_only: whether the network has seen simulated patients only, which the content's description then says.
         bones: the mask taken apart by the names of the bones (`bonemets.reporting.findings.masks_by_bone`). There is
             then one segment per bone, with its SNOMED CT code as anatomic region; without, a single one.
 
@@ -71,10 +66,11 @@ def write_seg(
         InputError: if the file cannot be written.
     """
     segments: dict[str | None, np.ndarray] = _segments(bones) if bones else {None: mask}
-    segmentation = _segmentation(source, mask.shape, segments, algorithm_name, algorithm_version, algorithm_type)
+    algorithm = algorithm or Algorithm()
+    segmentation = _segmentation(source, mask.shape, segments, algorithm, algorithm_type)
     segmentation.SeriesDescription = series_description[:64]
     segmentation.SeriesNumber = series_number
-    segmentation.ContentDescription = SIMULATED_ONLY if simulated_only else RESEARCH_USE_ONLY
+    segmentation.ContentDescription = algorithm.remark
     buffer = BytesIO()
     dcmwrite(buffer, segmentation, enforce_file_format=True)
     write_bytes(path, buffer.getvalue())
@@ -127,9 +123,7 @@ def _segments(bones: Mapping[str | None, np.ndarray]) -> dict[str | None, np.nda
     return merged
 
 
-def _segment_description(
-    number: int, label: str | None, algorithm: AlgorithmIdentificationSequence, kind: str
-) -> SegmentDescription:
+def _segment_description(number: int, label: str | None, algorithm: Algorithm, kind: str) -> SegmentDescription:
     import highdicom as hd
 
     found = bone_codes(label)
@@ -139,7 +133,7 @@ def _segment_description(
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.BonyMetastasis,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues(kind),
-        algorithm_identification=algorithm,
+        algorithm_identification=algorithm.in_segmentation(),
         anatomic_regions=[found[0]] if found else None,
     )
     if found and found[1]:
@@ -152,8 +146,7 @@ def _segmentation(
     source: PlanarScan | Dataset,
     shape: tuple[int, ...],
     segments: Mapping[str | None, np.ndarray],
-    name: str,
-    version: str,
+    algorithm: Algorithm,
     kind: str,
 ) -> Dataset:
     import highdicom as hd
@@ -167,7 +160,6 @@ def _segmentation(
         for index, frame in enumerate(frames)
     ]
     views = source.views if isinstance(source, PlanarScan) else select_frames(source)[1]
-    algorithm = hd.AlgorithmIdentificationSequence(name=name, version=version, family=codes.DCM.ArtificialIntelligence)
     descriptions = [
         _segment_description(number, label, algorithm, kind) for number, label in enumerate(segments, start=1)
     ]
@@ -184,8 +176,8 @@ def _segmentation(
             sop_instance_uid=generate_uid(None),
             instance_number=1,
             manufacturer="bonemets",
-            manufacturer_model_name=name,
-            software_versions=version,
+            manufacturer_model_name=algorithm.name,
+            software_versions=algorithm.version,
             device_serial_number="0",
             content_label="BONE_METASTASES",
             omit_empty_frames=False,

@@ -12,10 +12,9 @@ from pydicom import dcmwrite
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-import bonemets
 from bonemets.data.ct import CTScan, from_display
 from bonemets.data.files import write_bytes
-from bonemets.dicom.source_header import RESEARCH_USE_ONLY, SIMULATED_ONLY
+from bonemets.dicom.algorithm import Algorithm
 
 
 def write_ct_seg(
@@ -23,12 +22,10 @@ def write_ct_seg(
     source: CTScan,
     mask: np.ndarray,
     *,
-    algorithm_name: str = "bonemets",
-    algorithm_version: str = bonemets.__version__,
+    algorithm: Algorithm | None = None,
     algorithm_type: Literal["AUTOMATIC", "SEMIAUTOMATIC"] = "AUTOMATIC",
     series_description: str = "Bone metastases, automatic; research use only",
     series_number: int = 100,
-    simulated_only: bool = False,
 ) -> None:
     """Write one binary segmentation with a frame for each slice that has a lesion, as PACS expect it of a volume.
 
@@ -36,12 +33,10 @@ def write_ct_seg(
         path: the file to write, whole or not at all.
         source: the CT, read from DICOM.
         mask: (H, W, K), nonzero = lesion, as displayed, slices in the CT's order.
-        algorithm_name: what made the mask.
-        algorithm_version: its version.
+        algorithm: what made the mask; None names the project alone.
         algorithm_type: ``"SEMIAUTOMATIC"`` for a mask that a person has reviewed.
         series_description: shown by viewers.
         series_number: number of the new series in the study.
-        simulated_only: whether the network has seen simulated patients only, which the content's description then says.
 
     Raises:
         ValueError: if the CT is not from DICOM, or the mask's shape is not the CT's.
@@ -53,6 +48,7 @@ def write_ct_seg(
         raise ValueError(f"mask must have the CT's shape {source.pixels.shape}, got {mask.shape}")
     import highdicom as hd
 
+    algorithm = algorithm or Algorithm()
     # (column, row, slice) as stored, to one frame of rows and columns per slice.
     stored = from_display((mask != 0).astype(np.uint8), source.source_affine, source.source_shape)
     segment = hd.seg.SegmentDescription(
@@ -61,9 +57,7 @@ def write_ct_seg(
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.BonyMetastasis,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues(algorithm_type),
-        algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=algorithm_name, version=algorithm_version, family=codes.DCM.ArtificialIntelligence
-        ),
+        algorithm_identification=algorithm.in_segmentation(),
     )
     with warnings.catch_warnings():
         # Names of persons in old formats, and other blemishes of the source, are copied as they are.
@@ -78,11 +72,11 @@ def write_ct_seg(
             sop_instance_uid=generate_uid(None),
             instance_number=1,
             manufacturer="bonemets",
-            manufacturer_model_name=algorithm_name,
-            software_versions=bonemets.__version__,
+            manufacturer_model_name=algorithm.name,
+            software_versions=algorithm.version,
             device_serial_number="0",
             content_label="BONE_METASTASES",
-            content_description=SIMULATED_ONLY if simulated_only else RESEARCH_USE_ONLY,
+            content_description=algorithm.remark,
             series_description=series_description[:64],
             # A volume without any lesion keeps its empty frames: a segmentation has at least one.
             omit_empty_frames=bool(stored.any()),

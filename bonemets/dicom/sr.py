@@ -11,14 +11,13 @@ from pydicom.sr.codedict import Code, codes
 from pydicom.uid import generate_uid
 
 from bonemets.data.planar import PlanarScan
+from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.bone_codes import bone_codes
 from bonemets.dicom.source_header import reference_number
 from bonemets.dicom.sr_content import (
     CERTAINTY,
     SCHEME,
-    Algorithm,
     Quantity,
-    algorithm_identification,
     measurements,
     regions,
     total,
@@ -78,7 +77,6 @@ def write_sr(
         raise ValueError(f"numbered must have the scan's shape {source.pixels.shape}, got {numbered.shape}")
     import highdicom as hd
 
-    identification = algorithm_identification(algorithm)
     groups: list[Any] = []
     totals: list[Any] = []
     for index, (view, frame) in enumerate(zip(source.views, source.frames, strict=True)):
@@ -95,14 +93,14 @@ def write_sr(
                 finding_category=codes.SCT.MorphologicallyAbnormalStructure,
                 finding_sites=_sites(finding["bone"]),
                 measurements=measurements(finding, PLANAR),
-                algorithm_id=identification,
+                algorithm_id=algorithm.in_report(),
             )
             for finding in found
         ]
         image = hd.sr.SourceImageForMeasurementGroup(
             frame.dataset.SOPClassUID, frame.dataset.SOPInstanceUID, None if number is None else [number]
         )
-        totals.append(total(f"{view} view", found, "area_cm2", TOTAL_AREA, [image], identification))
+        totals.append(total(f"{view} view", found, "area_cm2", TOTAL_AREA, [image], algorithm))
     evidence = {frame.dataset.SOPInstanceUID: frame.dataset for frame in source.frames}
     write_report(
         path,

@@ -17,11 +17,12 @@ from pydicom.sr.codedict import Code, codes
 from pydicom.uid import generate_uid
 
 from bonemets.data.files import write_bytes
+from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.identifiers import make_uid
-from bonemets.dicom.source_header import RESEARCH_USE_ONLY, SIMULATED_ONLY, source_header
+from bonemets.dicom.source_header import source_header
 
 if TYPE_CHECKING:
-    from highdicom.sr import AlgorithmIdentification, ImageRegion, Measurement
+    from highdicom.sr import ImageRegion, Measurement
 
     MeasurementGroup = Any
 
@@ -29,23 +30,6 @@ if TYPE_CHECKING:
 OUTLINE_LEVEL = 0.49
 # Of the codes that no standard has.
 SCHEME = "99BONEMETS"
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """What made the findings.
-
-    Args:
-        name: of the bundle.
-        version: its version.
-        parameters: further lines that tell this network from others, as the hash of its weights.
-        simulated_only: whether it has seen simulated patients only, which the report then says.
-    """
-
-    name: str
-    version: str
-    parameters: Sequence[str] = ()
-    simulated_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +77,6 @@ def write_report(
     """
     import highdicom as hd
 
-    remark = SIMULATED_ONLY if algorithm.simulated_only else RESEARCH_USE_ONLY
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=make_uid("device", algorithm.name, algorithm.version),
         name=algorithm.name,
@@ -108,9 +91,8 @@ def write_report(
         imaging_measurements=groups,
     )
     # The template is extensible (PS3.16): readers that show any text show this.
-    content[0].ContentSequence.append(
-        hd.sr.TextContentItem(codes.DCM.Comment, remark, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS)
-    )
+    contains = hd.sr.RelationshipTypeValues.CONTAINS
+    content[0].ContentSequence.append(hd.sr.TextContentItem(codes.DCM.Comment, algorithm.remark, contains))
     with warnings.catch_warnings():
         # Names of persons in old formats, and other blemishes of the source, are copied as they are.
         warnings.simplefilter("ignore")
@@ -125,28 +107,17 @@ def write_report(
             is_complete=True,
             series_description="Bone metastases, automatic; research use only",
         )
-    report.CompletionFlagDescription = remark
+    report.CompletionFlagDescription = algorithm.remark
     report.ManufacturerModelName = algorithm.name
     report.SoftwareVersions = algorithm.version
     report.DeviceSerialNumber = "0"
-    scheme = Dataset()
-    scheme.CodingSchemeDesignator, scheme.CodingSchemeName = SCHEME, "bonemets"
-    report.CodingSchemeIdentificationSequence = [scheme]
+    if any(item.keyword == "CodingSchemeDesignator" and item.value == SCHEME for item in report.iterall()):
+        scheme = Dataset()
+        scheme.CodingSchemeDesignator, scheme.CodingSchemeName = SCHEME, "bonemets"
+        report.CodingSchemeIdentificationSequence = [scheme]
     buffer = BytesIO()
     dcmwrite(buffer, report, enforce_file_format=True)
     write_bytes(path, buffer.getvalue())
-
-
-def algorithm_identification(algorithm: Algorithm) -> AlgorithmIdentification:
-    """The algorithm as each group names it (TID 4019)."""
-    import highdicom as hd
-
-    return hd.sr.AlgorithmIdentification(
-        name=algorithm.name,
-        version=algorithm.version,
-        parameters=list(algorithm.parameters) or None,
-        family=codes.DCM.ArtificialIntelligence,
-    )
 
 
 def measurements(finding: Mapping[str, Any], quantities: Iterable[Quantity]) -> list[Measurement]:
@@ -174,7 +145,7 @@ def total(
     key: str,
     quantity: Quantity,
     images: Sequence[Any],
-    identification: AlgorithmIdentification,
+    algorithm: Algorithm,
 ) -> MeasurementGroup:
     """A group for all findings of some images: how many, and the sum of one number where every finding has it."""
     import highdicom as hd
@@ -187,7 +158,7 @@ def total(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=generate_uid(None), identifier=name),
         measurements=numbers,
         source_images=images,
-        algorithm_id=identification,
+        algorithm_id=algorithm.in_report(),
     )
 
 

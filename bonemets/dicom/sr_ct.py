@@ -12,11 +12,10 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from bonemets.data.ct import CTScan, from_display
+from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.sr_content import (
     CERTAINTY,
-    Algorithm,
     Quantity,
-    algorithm_identification,
     measurements,
     regions,
     total,
@@ -69,7 +68,6 @@ def write_ct_sr(
     import highdicom as hd
 
     stored = from_display(numbered, source.source_affine, source.source_shape).transpose(2, 1, 0)
-    identification = algorithm_identification(algorithm)
     groups = []
     for finding in findings:
         inside = stored == finding["number"]
@@ -86,10 +84,10 @@ def write_ct_sr(
                 finding_type=codes.SCT.BonyMetastasis,
                 finding_category=codes.SCT.MorphologicallyAbnormalStructure,
                 measurements=measurements(finding, QUANTITIES),
-                algorithm_id=identification,
+                algorithm_id=algorithm.in_report(),
             )
         )
-    groups.append(total("all slices", findings, "volume_ml", TOTAL_VOLUME, [], identification))
+    groups.append(total("all slices", findings, "volume_ml", TOTAL_VOLUME, [], algorithm))
     write_report(
         path,
         source.datasets,

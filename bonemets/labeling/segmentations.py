@@ -10,6 +10,7 @@ import numpy as np
 import requests
 
 from bonemets.data.ct import read_ct
+from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.seg import write_seg
 from bonemets.dicom.seg_ct import write_ct_seg
 from bonemets.errors import InputError
@@ -42,7 +43,7 @@ def keep_segmentation(item: str, work: Workspace, studies: str) -> str:
         label = work.datastore / "labels" / "final" / f"{item}.nii.gz"
         path = work.segmentations / f"{item}.dcm"
         about: dict[str, Any] = {
-            "algorithm_name": "bonemets label", "algorithm_type": "SEMIAUTOMATIC",
+            "algorithm": Algorithm("bonemets label"), "algorithm_type": "SEMIAUTOMATIC",
             "series_description": f"Bone metastases, annotated, version {version}; research use only",
         }  # fmt: skip
         link = work.links().get(item)

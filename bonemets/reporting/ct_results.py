@@ -63,14 +63,7 @@ def write_ct_study(
     with new_folder(target) as folder:
         write_ct_mask(folder / "mask.nii.gz", prediction.mask, scan.source_affine, scan.source_shape)
         if scan.datasets:
-            write_ct_seg(
-                folder / "seg.dcm",
-                scan,
-                prediction.mask,
-                algorithm_name=algorithm.name,
-                algorithm_version=algorithm.version,
-                simulated_only=algorithm.simulated_only,
-            )
+            write_ct_seg(folder / "seg.dcm", scan, prediction.mask, algorithm=algorithm)
             write_ct_sr(folder / "sr.dcm", scan, numbered, result["findings"], algorithm)
         write_bytes(folder / "overlay.png", figure_png(ct_figure(scan, numbered, chosen, title=RESEARCH_USE)))
         drawing = ct_drawing(scan, numbered, result["findings"], chosen)

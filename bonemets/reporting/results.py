@@ -140,9 +140,7 @@ def write_study(
                 folder / "seg.dcm",
                 scan,
                 prediction.mask,
-                algorithm_name=algorithm.name,
-                algorithm_version=algorithm.version,
-                simulated_only=algorithm.simulated_only,
+                algorithm=algorithm,
                 bones=masks_by_bone(prediction.mask, [finding["bone"] for finding in result["findings"]]),
             )
             write_sr(folder / "sr.dcm", scan, number_findings(prediction.mask), result["findings"], algorithm)
@@ -229,7 +227,7 @@ def algorithm_of(result: dict[str, Any]) -> Algorithm:
     return Algorithm(
         name=model["bundle"],
         version=str(model["version"] or bonemets.__version__),
-        parameters=(f"threshold {model['threshold']:g}", f"weights sha256 {model['weights_sha256']}"),
+        parameters={"threshold": f"{model['threshold']:g}", "weights sha256": model["weights_sha256"]},
         simulated_only=model["simulated_patients_only"],
     )
 

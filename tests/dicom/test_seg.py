@@ -5,9 +5,11 @@ import pydicom.data
 import pytest
 
 from bonemets.data import read_planar, read_study
-from bonemets.dicom import NMHeader, read_seg, write_nm, write_seg
+from bonemets.dicom import Algorithm, NMHeader, read_seg, write_nm, write_seg
 from bonemets.dicom.nm import nm_dataset
 from bonemets.errors import InputError
+
+ALGORITHM = Algorithm("a bundle", "1.2", {"threshold": "0.5", "weights sha256": "00ff"}, simulated_only=True)
 
 
 @pytest.fixture
@@ -143,19 +145,22 @@ def test_real_scan(tmp_path, nema, validate):
 
 
 def test_validators_have_nothing_to_say(tmp_path, scan, mask, validate):
-    write_seg(tmp_path / "seg.dcm", scan, mask)
+    write_seg(tmp_path / "seg.dcm", scan, mask, algorithm=ALGORITHM)
     assert validate(tmp_path / "seg.dcm") == []
 
 
 def test_header(tmp_path, scan, mask):
-    write_seg(tmp_path / "seg.dcm", scan, mask, algorithm_name="a bundle", algorithm_version="1.2")
+    write_seg(tmp_path / "seg.dcm", scan, mask, algorithm=ALGORITHM)
     dataset = pydicom.dcmread(tmp_path / "seg.dcm")
     (segment,) = dataset.SegmentSequence
     assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Bony metastasis"
     assert (segment.SegmentAlgorithmType, segment.SegmentAlgorithmName) == ("AUTOMATIC", "a bundle")
-    assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == "1.2"
+    (identification,) = segment.SegmentationAlgorithmIdentificationSequence
+    assert identification.AlgorithmVersion == "1.2"
+    assert "weights sha256=00ff" in identification.AlgorithmParameters
     assert "research use only" in dataset.SeriesDescription.lower()
-    assert "research use only" in dataset.ContentDescription.lower()
+    assert dataset.ContentDescription == ALGORITHM.remark
+    assert "research use only" in ALGORITHM.remark.lower() and "simulated" in ALGORITHM.remark
     for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "FrameOfReferenceUID"):
         assert dataset[keyword].value == scan.dataset[keyword].value
     # Each frame lies where its view does.
