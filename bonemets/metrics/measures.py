@@ -13,11 +13,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from bonemets.metrics import lesion_formulas as lesion
 from bonemets.metrics import pixel
 from bonemets.metrics.agreement import Agreement, agreement, area_under_curve
 from bonemets.metrics.calibration import SUSPICION, brier_score, expected_calibration_error
 from bonemets.metrics.cohort import NAN, Cohort, Totals
-from bonemets.metrics.froc import RATES, sensitivity_at
+from bonemets.metrics.froc import RATES
 from bonemets.metrics.intervals import percentile_interval
 from bonemets.metrics.pixel import ratio
 
@@ -111,94 +112,41 @@ def _median_hausdorff(totals: Totals) -> NDArray[np.float64]:
     return totals.median("hausdorff_95")
 
 
-def _sensitivity(c: str, t: Totals) -> NDArray[np.float64]:
-    return ratio(t[f"detected_{c}"], t[f"lesions_{c}"])
-
-
-def _lesion_precision(c: str, t: Totals) -> NDArray[np.float64]:
-    return ratio(t[f"findings_{c}"] - t[f"false_positives_{c}"], t[f"findings_{c}"])
-
-
-def _f1(c: str, t: Totals) -> NDArray[np.float64]:
-    found, right = np.nan_to_num(_sensitivity(c, t)), np.nan_to_num(_lesion_precision(c, t))
-    nothing = (t[f"lesions_{c}"] == 0) & (t[f"findings_{c}"] == 0)
-    return np.where(nothing, NAN, ratio(2 * found * right, found + right, empty=0.0))
-
-
-def _false_positives(c: str, per: str, t: Totals) -> NDArray[np.float64]:
-    return ratio(t[f"false_positives_{c}"], t[per])
-
-
-def _pairs_and_half_mistakes(t: Totals) -> NDArray[np.float64]:
-    missed = t["lesions_iou50"] - t["detected_iou50"]
-    return t["detected_iou50"] + (t["false_positives_iou50"] + missed) / 2
-
-
-def _panoptic_quality(t: Totals) -> NDArray[np.float64]:
-    return ratio(t["pair_iou_sum"], _pairs_and_half_mistakes(t))
-
-
-def _segmentation_quality(t: Totals) -> NDArray[np.float64]:
-    return ratio(t["pair_iou_sum"], t["detected_iou50"])
-
-
-def _recognition_quality(t: Totals) -> NDArray[np.float64]:
-    return ratio(t["detected_iou50"], _pairs_and_half_mistakes(t))
-
-
-def _froc_at(index: int, t: Totals) -> NDArray[np.float64]:
-    return froc_sensitivities(t)[:, index]
-
-
-def _froc_score(t: Totals) -> NDArray[np.float64]:
-    return froc_sensitivities(t).mean(axis=1)
-
-
 def _lesion_measures() -> list[Measure]:
     measures = []
     for c, at in CRITERION_LABELS:
         for key, label, formula, counted in (
-            ("sensitivity", "Sensitivity", partial(_sensitivity, c), f"lesions_{c}"),
-            ("lesion_precision", "Precision", partial(_lesion_precision, c), f"findings_{c}"),
-            ("f1", "F1", partial(_f1, c), f"lesions_{c}"),
-            ("false_positives_per_scan", "False positives per scan", partial(_false_positives, c, "scans"), "scans"),
+            ("sensitivity", "Sensitivity", partial(lesion.sensitivity, c), f"lesions_{c}"),
+            ("lesion_precision", "Precision", partial(lesion.precision, c), f"findings_{c}"),
+            ("f1", "F1", partial(lesion.f1_score, c), f"lesions_{c}"),
+            (
+                "false_positives_per_scan",
+                "False positives per scan",
+                partial(lesion.false_positives, c, "scans"),
+                "scans",
+            ),
             (
                 "false_positives_per_image",
                 "False positives per image",
-                partial(_false_positives, c, "images"),
+                partial(lesion.false_positives, c, "images"),
                 "images",
             ),
         ):
             measures.append(Measure(f"{key}_{c}", "lesion", f"{label}, {at}", formula, counted))
     pairs = "Segmentation quality (mean IoU of the pairs)"
     measures += [
-        Measure("panoptic_quality", "lesion", "Panoptic quality, IoU ≥ 0.5", _panoptic_quality, "lesions_iou50"),
-        Measure("segmentation_quality", "lesion", pairs, _segmentation_quality, "detected_iou50"),
-        Measure("recognition_quality", "lesion", "Recognition quality", _recognition_quality, "lesions_iou50"),
+        Measure("panoptic_quality", "lesion", "Panoptic quality, IoU ≥ 0.5", lesion.panoptic_quality, "lesions_iou50"),
+        Measure("segmentation_quality", "lesion", pairs, lesion.segmentation_quality, "detected_iou50"),
+        Measure("recognition_quality", "lesion", "Recognition quality", lesion.recognition_quality, "lesions_iou50"),
     ]
     for index, rate in enumerate(RATES):
         label = f"FROC: sensitivity at {rate:g} false positives per scan"
-        at_rate = partial(_froc_at, index)
+        at_rate = partial(lesion.froc_at, index)
         measures.append(
             Measure(f"froc_sensitivity_at_{rate:g}", "lesion", label, at_rate, "lesions_any", probability=True)
         )
     label = "FROC score (mean of these seven)"
-    return [*measures, Measure("froc_score", "lesion", label, _froc_score, "lesions_any", probability=True)]
-
-
-def froc_sensitivities(totals: Totals) -> NDArray[np.float64]:
-    """(B, R) sensitivity at each of the `RATES`; NaN where there are no lesions."""
-    sensitivity, false_positives = froc_curve(totals)
-    values = sensitivity_at(np.nan_to_num(sensitivity), false_positives)
-    return np.where(totals["lesions_any"][:, None] > 0, values, NAN)
-
-
-def froc_curve(totals: Totals) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(B, T) sensitivity and false positives per scan at each threshold."""
-    return (
-        ratio(totals["froc_detected"], totals["lesions_any"][:, None]),
-        ratio(totals["froc_false"], totals["scans"][:, None]),
-    )
+    return [*measures, Measure("froc_score", "lesion", label, lesion.froc_score, "lesions_any", probability=True)]
 
 
 def count_agreement(totals: Totals) -> Agreement:

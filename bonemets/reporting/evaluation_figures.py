@@ -13,7 +13,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from bonemets.metrics.cohort import Totals
 from bonemets.metrics.evaluation import Evaluation
 from bonemets.metrics.froc import RATES, sensitivity_at
-from bonemets.metrics.measures import CRITERION_LABELS, froc_curve
+from bonemets.metrics.lesion_formulas import froc_curve
+from bonemets.metrics.measures import CRITERION_LABELS
 
 BLUE, VERMILLION, GREEN, SKY, GRAY = "#0072b2", "#d55e00", "#009e73", "#56b4e9", "#6b6b6b"
 CRITERION_COLORS = (SKY, BLUE, "#003f66")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bonemets.simulation.anatomy import SIDES
-from bonemets.simulation.ct_frame import Frame, Landmarks, curve
+from bonemets.simulation.ct_frame import Frame, curve
+from bonemets.simulation.ct_landmarks import Landmarks
 from bonemets.simulation.ct_plane import ellipse, ellipsoid
 from bonemets.simulation.ct_wall import FAT_HU
 

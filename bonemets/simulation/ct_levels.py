@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bonemets.simulation.anatomy import BONES
-from bonemets.simulation.ct_frame import Landmarks
+from bonemets.simulation.ct_landmarks import Landmarks
 from bonemets.simulation.ct_lesions import Deposit
 from bonemets.simulation.ct_subject import CTSubject
 

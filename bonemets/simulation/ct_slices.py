@@ -16,8 +16,9 @@ from bonemets.simulation.anatomy import bones_of
 from bonemets.simulation.ct_abdomen import PHASES, draw_abdomen, draw_abdomen_plan
 from bonemets.simulation.ct_bones import BoneCutter, trabecular_hu
 from bonemets.simulation.ct_chest import abdomen_below_diaphragm, draw_breasts, draw_chest, draw_chest_plan
-from bonemets.simulation.ct_frame import ARM_MM, CHEST_WALL, Frame, Landmarks, cavity, outline, section
+from bonemets.simulation.ct_frame import ARM_MM, CHEST_WALL, Frame, cavity, outline, section
 from bonemets.simulation.ct_head import draw_head_and_neck
+from bonemets.simulation.ct_landmarks import Landmarks
 from bonemets.simulation.ct_lesions import Deposit, DepositSlice, draw_deposits
 from bonemets.simulation.ct_levels import choose_levels
 from bonemets.simulation.ct_plane import SIZE, Plane, Waves, grain, paint

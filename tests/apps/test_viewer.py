@@ -90,7 +90,7 @@ def test_proposal_corrected_and_saved(page: Page, viewer_server: Server) -> None
     (line,) = log_of(server, "p1_scan")
     assert (line["version"], line["action"], line["user"], line["base"]) == (1, "saved", "anna", 0)
     assert line["lesion_pixels"] == int((label == 1).sum())
-    assert page.text("#progress-shown") == f"{done + 1} of 7 labeled"
+    page.until(lambda: page.text("#progress-shown") == f"{done + 1} of 7 labeled")
     # MONAI Label answers 404 where nothing has been trained yet, and a browser notes that as an error.
     severe = [entry["message"] for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"]
     assert [message for message in severe if "/train/ - Failed" not in message] == []

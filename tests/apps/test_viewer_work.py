@@ -160,7 +160,7 @@ def test_training(page: Page, viewer_server: Server) -> None:
     assert server.request("POST", f"/train/{BUNDLE}", json={"max_epochs": "many"}).ok
     page.answer("train")
     page.until(lambda: "not started twice" in page.text("#toast"))
-    assert status() in ("SUBMITTED", "RUNNING")
+    page.until(lambda: status() in ("SUBMITTED", "RUNNING"))
     assert not page.all("#train")[0].is_displayed()
     page.until(
         lambda: "The training failed: max_epochs must be a positive whole number" in page.text("#training-told"), 120

@@ -1,14 +1,16 @@
 // The viewer: puts the parts together and answers to buttons and keys.
 import { Annotator } from "./annotator";
 import { BACKGROUND, LESION, type Lesion } from "./labels";
+import { Jobs } from "./jobs";
 import { listenToKeys, type Commands } from "./keyboard";
-import { labeled, showLesions, showScans, versionTable } from "./lists";
-import { answer, ask, element, help, say } from "./page";
+import { labeled, showLesions, showScans } from "./lists";
+import { Offers } from "./offers";
+import { element, help, say } from "./page";
 import { Picture, type Spot } from "./picture";
 import { Pointer } from "./pointer";
+import { askConflict, askUndecided, askUnsaved, askVersion } from "./questions";
 import { Scan } from "./scan";
-import { isScan, type Info, type Item } from "./server";
-import { remember, remembered } from "./settings";
+import { isScan, type Item } from "./server";
 import { Toolbar } from "./toolbar";
 import { Training } from "./training";
 
@@ -20,14 +22,11 @@ const pointer = new Pointer(picture, {
 });
 const toolbar = new Toolbar(picture, pointer);
 const training = new Training(server, renew, () => items.filter(labeled).length);
-const strategy = element<HTMLSelectElement>("strategy");
-const model = element<HTMLSelectElement>("model");
+const offers = new Offers();
+const jobs = new Jobs(showState);
 
 let scan: Scan | null = null;
 let items: Item[] = [];
-let running = false;
-let working = false;
-let abouts: Record<string, string> = {};
 
 async function whoAnnotates(): Promise<void> {
   if ((await annotator.ask()) && (await mayLeave())) {
@@ -52,12 +51,13 @@ async function refreshItems(): Promise<void> {
 /** What the server offers, at the start and after a training. */
 async function renew(): Promise<void> {
   const info = await server.info();
-  showOffers(info);
+  offers.show(info);
+  showState();
   training.know(info);
 }
 
 function showItems(): void {
-  showScans(items, scan?.id ?? null, (id) => void run(() => open(id)));
+  showScans(items, scan?.id ?? null, (id) => void jobs.run(() => open(id)));
 }
 
 async function open(id: string, asked = false): Promise<void> {
@@ -65,7 +65,7 @@ async function open(id: string, asked = false): Promise<void> {
   const item = items.find((each) => each.id === id);
   if (!item) throw new Error(`There is no scan ${id} in the work list.`);
   document.body.classList.remove("scans");
-  tell("Loading the scan");
+  jobs.tell("Loading the scan");
   scan = await Scan.open(server, id, item.views);
   picture.show(scan.image, scan.labels, scan.views);
   element("empty").hidden = true;
@@ -73,22 +73,20 @@ async function open(id: string, asked = false): Promise<void> {
   toolbar.showWindow();
   changed();
   showItems();
-  if (element<HTMLInputElement>("always").checked && !labeled(item) && model.value) await propose();
+  if (offers.always && !labeled(item)) await propose();
 }
 
 /** Ask what shall become of unsaved work; whether to go on. */
 async function mayLeave(): Promise<boolean> {
   if (!scan?.unsaved) return true;
-  const wish = await ask("Unsaved changes", [`The label of ${scan.id} has not been saved.`], [
-    { key: "", text: "Stay" }, { key: "discard", text: "Discard them" }, { key: "save", text: "Save", primary: true },
-  ]);
+  const wish = await askUnsaved(scan.id);
   return wish === "discard" || (wish === "save" && (await save()));
 }
 
 async function next(): Promise<void> {
   if (!(await mayLeave())) return;
-  tell("Choosing the next scan");
-  const id = await server.next(strategy.value, annotator.name);
+  jobs.tell("Choosing the next scan");
+  const id = await server.next(offers.strategy, annotator.name);
   await refreshItems();
   if (id === null) say("Every scan has a label. Well done.");
   else if (id === scan?.id) say("No other scan is waiting.");
@@ -97,8 +95,8 @@ async function next(): Promise<void> {
 
 async function propose(): Promise<void> {
   if (!scan) return;
-  tell("The network is looking at the scan");
-  const count = await scan.propose(model.value);
+  jobs.tell("The network is looking at the scan");
+  const count = await scan.propose(offers.model);
   changed();
   say(count ? `${count} lesion${count > 1 ? "s" : ""} proposed: accept, reject or split each.` : "The network proposes no lesion that is not labeled already.");
 }
@@ -107,14 +105,11 @@ async function save(): Promise<boolean> {
   if (!scan) return false;
   const waiting = scan.undecided;
   if (waiting.length) {
-    const count = waiting.length === 1 ? "One proposed lesion is" : `${waiting.length} proposed lesions are`;
-    const wish = await ask("Not decided", [`${count} neither accepted nor rejected.`], [
-      { key: "", text: "Back" }, { key: "without", text: "Reject, save" }, { key: "accept", text: "Accept, save", primary: true },
-    ]);
+    const wish = await askUndecided(waiting.length);
     if (!wish) return false;
     decide(waiting, wish === "accept");
   }
-  tell("Saving");
+  jobs.tell("Saving");
   const saved = await scan.save(annotator.name);
   if (saved.conflict !== null) return conflict(saved.conflict);
   say(`Saved as version ${saved.version}.`);
@@ -124,10 +119,7 @@ async function save(): Promise<boolean> {
 }
 
 async function conflict(words: string): Promise<boolean> {
-  const wish = await ask("Somebody else has saved this label", [
-    `Nothing was overwritten, and your drawing is still here. The server says: ${words}.`,
-    "Look at theirs puts the newest version into the picture; undo brings yours back. Save mine makes yours the newest version; theirs stays in the history.",
-  ], [{ key: "", text: "Back" }, { key: "mine", text: "Save mine" }, { key: "theirs", text: "Look at theirs", primary: true }]);
+  const wish = await askConflict(words);
   if (!wish || !scan) return false;
   await scan.catchUp(wish === "theirs");
   changed();
@@ -137,9 +129,7 @@ async function conflict(words: string): Promise<boolean> {
 
 async function versions(): Promise<void> {
   if (!scan) return;
-  const list = await scan.versions();
-  const content = list.length ? versionTable(list, (number) => answer(String(number))) : "No version has been saved yet.";
-  const chosen = await ask(`Versions of ${scan.id}`, [content], [{ key: "", text: "Close", primary: true }]);
+  const chosen = await askVersion(scan.id, await scan.versions());
   if (!chosen) return;
   scan.labels.replace(await scan.version(Number(chosen)), `version ${chosen}`);
   changed();
@@ -211,62 +201,15 @@ function showState(): void {
   state.classList.toggle("unsaved", Boolean(scan?.unsaved));
   element("user").textContent = annotator.name || "Your name";
   for (const [id, able] of [
-    ["save", scan], ["save-next", scan], ["versions", scan], ["propose", scan && model.value], ["next", items.length],
+    ["save", scan], ["save-next", scan], ["versions", scan], ["propose", scan && offers.model], ["next", items.length],
     ["undo", scan?.labels.undoable], ["redo", scan?.labels.redoable],
-  ] as const) element<HTMLButtonElement>(id).disabled = !able || (working && id !== "undo" && id !== "redo");
-}
-
-function showOffers({ models, strategies }: Info): void {
-  const fill = (menu: HTMLSelectElement, names: string[], habit: string) => {
-    const wished = menu.value || habit;
-    menu.replaceChildren(...names.map((name) => new Option(name.replace(/_/g, " "), name)));
-    if (names.includes(wished)) menu.value = wished;
-  };
-  // What learns the most comes first; then those that do not look at the scans.
-  const plain = ["random", "first"];
-  const names = Object.keys(strategies).sort((one, other) => plain.indexOf(one) - plain.indexOf(other));
-  fill(strategy, names, remembered("strategy"));
-  abouts = Object.fromEntries(names.map((name) => [name, strategies[name].description ?? ""]));
-  showStrategy();
-  fill(model, Object.keys(models).filter((name) => isScan(models[name])), remembered("model"));
-  model.hidden = model.options.length < 2;
-  element("propose").textContent = model.options.length ? "Propose lesions" : "No network has weights yet";
-  showState();
-}
-
-function showStrategy(): void {
-  element("strategy-about").textContent = element("strategy-about").title = abouts[strategy.value] ?? "";
+  ] as const) element<HTMLButtonElement>(id).disabled = !able || (jobs.working && id !== "undo" && id !== "redo");
 }
 
 function undo(again: boolean): void {
   if (!scan || pointer.busy) return;
   const what = again ? scan.labels.redo() : scan.labels.undo();
   if (what) changed();
-}
-
-function tell(text: string): void {
-  working = text !== "";
-  element("busy").hidden = !working;
-  element("busy").textContent = text && `${text} …`;
-  showState();
-}
-
-/** Run something that takes time, one at a time, and tell what goes wrong. */
-async function run(job: () => Promise<unknown>): Promise<void> {
-  if (running) return;
-  running = true;
-  try {
-    await job();
-  } catch (error) {
-    say(message(error), true);
-  } finally {
-    running = false;
-    tell("");
-  }
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 // --- buttons and keys
@@ -277,15 +220,15 @@ const saveAndNext = async () => {
 const commands: Commands = {
   menu: () => void document.body.classList.toggle("scans"),
   "training-small": () => void document.body.classList.add("scans"),
-  user: () => void run(whoAnnotates),
-  versions: () => void run(versions),
-  help: () => void run(help),
-  save: () => void run(save),
-  "save-next": () => void run(saveAndNext),
-  next: () => void run(next),
-  propose: () => void run(propose),
-  train: () => void run(() => training.start(model.value, scan?.unsaved ? scan.id : null)),
-  stop: () => void run(() => training.stop()),
+  user: () => void jobs.run(whoAnnotates),
+  versions: () => void jobs.run(versions),
+  help: () => void jobs.run(help),
+  save: () => void jobs.run(save),
+  "save-next": () => void jobs.run(saveAndNext),
+  next: () => void jobs.run(next),
+  propose: () => void jobs.run(propose),
+  train: () => void jobs.run(() => training.start(offers.model, scan?.unsaved ? scan.id : null)),
+  stop: () => void jobs.run(() => training.stop()),
   "accept-all": () => scan && decide(scan.undecided, true),
   "reject-all": () => scan && decide(scan.undecided, false),
   undo: () => undo(false),
@@ -322,12 +265,6 @@ const controlKeys: Commands = {
 function listen(): void {
   for (const [id, command] of Object.entries(commands)) element(id).onclick = command;
   element("unlabeled").onchange = showItems;
-  element("always").onchange = () => remember("always", element<HTMLInputElement>("always").checked ? "yes" : "");
-  strategy.onchange = () => {
-    remember("strategy", strategy.value);
-    showStrategy();
-  };
-  model.onchange = () => remember("model", model.value);
   listenToKeys({ ...plainKeys, ...controlKeys }, (held) => {
     pointer.panning = held;
     picture.canvas.classList.toggle("panning", held);
@@ -340,9 +277,9 @@ function listen(): void {
     // What browsers asked for before 2023.
     event.returnValue = "unsaved";
   };
-  window.onhashchange = () => void run(openAddressed);
+  window.onhashchange = () => void jobs.run(openAddressed);
   // Others label too; not while something is asked or under way.
-  setInterval(() => document.hidden || running || void lookAround().catch(() => undefined), 60_000);
+  setInterval(() => document.hidden || jobs.running || void lookAround().catch(() => undefined), 60_000);
 }
 
 async function lookAround(): Promise<void> {
@@ -364,9 +301,9 @@ async function start(): Promise<void> {
   document.body.classList.add("ready");
   listen();
   toolbar.listen(() => scan !== null);
-  element<HTMLInputElement>("always").checked = remembered("always") === "yes";
+  offers.listen();
   showState();
-  await run(async () => {
+  await jobs.run(async () => {
     // Asks to sign in, if the server wants that.
     await renew();
     await annotator.introduce();

@@ -1,17 +1,12 @@
 // Draws the views side by side: counts through the window, lesions over them, captions, the brush.
 import type { Labels, Lesion, Place, State } from "./labels";
 import { bodyRows, drawCounts, drawStates, usualUpper } from "./layers";
+import { Marks, type Corner } from "./marks";
 import type { Nifti } from "./nifti";
 
-const SIDES: Record<string, [string, string]> = { anterior: ["R", "L"], posterior: ["L", "R"] };
-const NAMES: Record<string, string> = { anterior: "Anterior", posterior: "Posterior" };
 const GAP = 2;
 const MARGIN = 34;
 const LARGEST = 40;
-
-// Seen apart also by those who do not tell red from green: filled, outlined only, hatched.
-const ON_WHITE = { lesion: "#d3222a", proposed: "#d27b00", ignored: "#1668d6", rejected: "#7a8694" };
-const ON_BLACK = { lesion: "#ff5a60", proposed: "#ffab33", ignored: "#6aa8ff", rejected: "#9aa6b4" };
 
 interface Pane {
   left: number;
@@ -53,9 +48,11 @@ export class Picture {
   private fitted = true;
   private waiting = false;
   private readonly context: CanvasRenderingContext2D;
+  private readonly marks: Marks;
 
   constructor(readonly canvas: HTMLCanvasElement) {
     this.context = canvas.getContext("2d") as CanvasRenderingContext2D;
+    this.marks = new Marks(this.context);
     if (this.usable) new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
@@ -162,8 +159,7 @@ export class Picture {
     return this.mirrored(view) ? this.image!.grid.columns - this.middle.column : this.middle.column;
   }
 
-  /** Corner of a view's first pixel, and the size of a pixel. */
-  private placement(view: number): { x: number; y: number; width: number; height: number } {
+  private placement(view: number): Corner {
     const [pane, width, height] = [this.panes[view], this.scale, this.scale * this.aspect];
     return {
       x: pane.left + pane.width / 2 - this.columnInMiddle(view) * width,
@@ -246,6 +242,7 @@ export class Picture {
     context.fillStyle = style.getPropertyValue("--around");
     context.fillRect(0, 0, canvas.clientWidth, canvas.clientHeight);
     if (!this.image) return;
+    this.marks.inverted = this.inverted;
     this.panes.forEach((pane, view) => {
       context.save();
       context.beginPath();
@@ -254,15 +251,11 @@ export class Picture {
       context.fillStyle = this.inverted ? "#ffffff" : "#000000";
       context.fillRect(pane.left, 0, pane.width, canvas.clientHeight);
       this.drawView(pane, view);
-      this.drawCaptions(pane, view);
+      this.marks.captions(this.views[view], view, pane.left, pane.width);
       context.restore();
     });
     const corners = this.panes.map((_, view) => this.placement(view));
     canvas.dataset.placement = JSON.stringify(corners);
-  }
-
-  private get colors(): Record<State, string> {
-    return this.inverted ? ON_WHITE : ON_BLACK;
   }
 
   private drawView(pane: Pane, view: number): void {
@@ -279,105 +272,24 @@ export class Picture {
     if (this.overlaid) {
       context.imageSmoothingEnabled = false;
       context.drawImage(pane.overlay, ...area);
-      context.save();
-      context.translate(corner.x, corner.y);
-      context.scale(corner.width, corner.height);
-      context.lineCap = "square";
-      for (const [state, path] of pane.outlines) {
-        context.strokeStyle = this.inverted ? "rgba(255,255,255,0.6)" : "rgba(0,0,0,0.6)";
-        context.lineWidth = 3 / corner.width;
-        context.stroke(path);
-        context.strokeStyle = this.colors[state];
-        context.lineWidth = 1.7 / corner.width;
-        context.stroke(path);
-      }
-      context.restore();
+      this.marks.outlines(pane.outlines, corner);
       this.lesions.forEach((lesion, number) => {
-        if (lesion.view === view) this.drawMark(lesion, number + 1, corner);
+        if (lesion.view === view) this.marks.lesion(lesion, number + 1, lesion === this.selected, corner);
       });
     }
     this.drawBrush(view, corner);
   }
 
-  /** The lesion's number in the list, and corners around the one that is selected. */
-  private drawMark(lesion: Lesion, number: number, corner: { x: number; y: number; width: number; height: number }): void {
-    const selected = lesion === this.selected;
-    if (lesion.state === "rejected" && !selected) return;
-    const { context } = this;
-    const [left, right] = [corner.x + lesion.left * corner.width - 5, corner.x + (lesion.right + 1) * corner.width + 5];
-    const [top, bottom] = [corner.y + lesion.top * corner.height - 5, corner.y + (lesion.bottom + 1) * corner.height + 5];
-    if (selected) {
-      const arm = Math.min(10, (right - left) / 3, (bottom - top) / 3);
-      context.beginPath();
-      for (const [x, y, sx, sy] of [[left, top, 1, 1], [right, top, -1, 1], [left, bottom, 1, -1], [right, bottom, -1, -1]]) {
-        context.moveTo(x + sx * arm, y);
-        context.lineTo(x, y);
-        context.lineTo(x, y + sy * arm);
-      }
-      context.strokeStyle = this.inverted ? "#111827" : "#ffffff";
-      context.lineWidth = 2;
-      context.stroke();
-    }
-    context.textAlign = "left";
-    this.write(String(number), right + 2, top + 6, 12, this.colors[lesion.state]);
-  }
-
-  private drawBrush(view: number, corner: { x: number; y: number; width: number; height: number }): void {
-    const { context, brush, cut } = this;
-    const place = ({ row, column }: Place) => [corner.x + column * corner.width, corner.y + row * corner.height] as const;
-    const twice = (outer: number, inner: number) => {
-      context.strokeStyle = "#ffffff";
-      context.lineWidth = outer;
-      context.stroke();
-      context.strokeStyle = "#111827";
-      context.lineWidth = inner;
-      context.stroke();
-    };
-    if (cut && cut.view === view) {
-      context.beginPath();
-      context.moveTo(...place(cut.from));
-      context.lineTo(...place(cut.to));
-      twice(4, 2);
-    }
+  private drawBrush(view: number, corner: Corner): void {
+    const { brush, cut } = this;
+    if (cut && cut.view === view) this.marks.cut(cut.from, cut.to, corner);
     if (!brush) return;
-    const here = brush.view === view;
-    const column = here || !this.mirrored(view) === !this.mirrored(brush.view) ? brush.column : this.image!.grid.columns - brush.column;
-    const [x, y] = place({ row: brush.row, column });
-    context.beginPath();
-    if (here && brush.size) {
-      context.ellipse(x, y, (brush.size / 2) * corner.width, (brush.size / 2) * corner.height, 0, 0, 2 * Math.PI);
-      twice(2.5, 1);
-    } else if (!here) {
-      // The same place of the body in the other view.
-      for (const [right, down] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-        context.moveTo(x + 4 * right, y + 4 * down);
-        context.lineTo(x + 10 * right, y + 10 * down);
-      }
-      twice(3, 1);
+    if (brush.view === view) {
+      if (brush.size) this.marks.brush(brush, brush.size, corner);
+    } else {
+      const across = this.mirrored(view) !== this.mirrored(brush.view);
+      const column = across ? this.image!.grid.columns - brush.column : brush.column;
+      this.marks.cross({ row: brush.row, column }, corner);
     }
-  }
-
-  private drawCaptions(pane: Pane, view: number): void {
-    const name = this.views[view] ?? "";
-    const color = this.inverted ? "#1f2937" : "#e5e7eb";
-    const [left, right] = SIDES[name] ?? ["", ""];
-    this.context.textAlign = "center";
-    this.write(NAMES[name] ?? `View ${view + 1}`, pane.left + pane.width / 2, 17, 14, color);
-    this.context.textAlign = "left";
-    this.write(left, pane.left + 12, 20, 20, color);
-    this.context.textAlign = "right";
-    this.write(right, pane.left + pane.width - 12, 20, 20, color);
-  }
-
-  private write(text: string, x: number, y: number, size: number, color: string): void {
-    const { context } = this;
-    context.font = `600 ${size}px system-ui, sans-serif`;
-    context.textBaseline = "middle";
-    context.lineJoin = "round";
-    context.lineWidth = 3.5;
-    context.strokeStyle = this.inverted ? "rgba(255,255,255,0.9)" : "rgba(0,0,0,0.85)";
-    context.strokeText(text, x, y);
-    context.fillStyle = color;
-    context.fillText(text, x, y);
   }
 }
