@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -70,5 +71,6 @@ def evaluate(
     write_evaluation(output, evaluation, summary(evaluation, data))
     for key in ("dice_per_image_bearing", "sensitivity_iou10", "false_positives_per_scan_iou10", "patient_auc"):
         found = evaluation[key]
-        typer.echo(f"{found.measure.label}: {found.value:.3f} ({found.low:.3f} to {found.high:.3f})")
+        interval = f" ({found.low:.3f} to {found.high:.3f})" if math.isfinite(found.low) else ""
+        typer.echo(f"{found.measure.label}: {found.value:.3f}{interval}")
     typer.echo(f"{len(cases)} images of {len(evaluation.cohort.patients)} patients → {output / 'index.html'}")

@@ -8,17 +8,17 @@ PNG. Its path below the folder is, for an item of patient P, view V and image ``
 - the image's own name, ``b.nii.gz``, if no other item's image has that name.
 
 An ending after an underscore (``_seg``, ``_trans``, ``_prob``) and a folder of the file's own name, as MONAI's
-`SaveImage` makes them, may be there. The results of ``bonemets segment`` are recognized by the scan's fingerprint in
-their ``result.json``.
+`SaveImage` makes them, may be there. The results of ``bonemets segment`` are recognized by the fingerprints of the
+scan, or of the CT's slices, in their ``result.json``.
 """
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from bonemets.errors import InputError
 from bonemets.metrics.lesions import IGNORE, LESION
+from bonemets.metrics.segmented import match_results
 
 SUFFIXES = (".nii.gz", ".nii")
 PICTURE = ".png"
@@ -42,7 +43,8 @@ class Case:
         view: the view; empty where the data list has none.
         label: file of the label map.
         prediction: file of the mask or probability.
-        channel: which view of the prediction it is, where the file holds two.
+        channel: which view of the prediction it is, where the file holds two; which slice of a CT's mask.
+        of_ct: whether the prediction is a CT's mask, whose slices count from feet to head.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Case:
     label: Path
     prediction: Path
     channel: int | None = None
+    of_ct: bool = False
 
 
 def find_predictions(folder: Path, items: Sequence[Mapping[str, Any]], root: Path) -> list[Case]:
@@ -76,20 +79,20 @@ def find_predictions(folder: Path, items: Sequence[Mapping[str, Any]], root: Pat
     for index, (item, name) in enumerate(zip(items, names, strict=True)):
         keys = [name, f"{item['patient']}_{item['view']}" if item.get("view") else name]
         owner.update(dict.fromkeys(keys if stems[Path(name).name] > 1 else [*keys, Path(name).name], index))
-    found: dict[int, list[tuple[Path, int | None]]] = {}
+    found: dict[int, list[tuple[Path, int | None, bool]]] = {}
     extra = []
     segmented = [path.parent for path in sorted(folder.rglob("mask.nii.gz")) if (path.parent / "result.json").is_file()]
-    for study, places in _match_studies(segmented, items):
-        if not places:
-            extra.append(study.relative_to(folder).as_posix())
-        for index, channel in places:
-            found.setdefault(index, []).append((study / "mask.nii.gz", channel))
+    for result in match_results(segmented, items):
+        if not result.places:
+            extra.append(result.folder.relative_to(folder).as_posix())
+        for index, channel in result.places:
+            found.setdefault(index, []).append((result.folder / "mask.nii.gz", channel, result.of_ct))
     for path in sorted(path for path in folder.rglob("*") if path.name.endswith((*SUFFIXES, PICTURE))):
         if path.parent in segmented or not path.is_file():
             continue
         owners = [owner[key] for key in _keys_of(_relative(path, folder)) if key in owner]
         if owners:
-            found.setdefault(owners[0], []).append((path, None))
+            found.setdefault(owners[0], []).append((path, None, False))
         elif not path.name.endswith(PICTURE):  # a figure, for instance of an MLflow store in the same folder
             extra.append(path.relative_to(folder).as_posix())
     _complain(folder, names, found, extra)
@@ -130,34 +133,6 @@ def _keys_of(name: str) -> Iterator[str]:
             yield "/".join([*folders, stem])
             if folders and folders[-1] == stem:
                 yield "/".join(folders)
-
-
-def _match_studies(
-    studies: Sequence[Path], items: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Path, list[tuple[int, int | None]]]]:
-    """The results of ``bonemets segment``: study folder, and the item and channel of each of its views."""
-    if not studies:
-        return
-    from bonemets.data.planar import merge_views
-    from bonemets.data.study import read_planar
-    from bonemets.reporting.results import scan_sha256
-
-    places: dict[str, list[tuple[int, int | None]]] = {}
-    by_patient: dict[str, dict[str, tuple[int, Any]]] = {}
-    for index, item in enumerate(items):
-        scan = read_planar(Path(item["image"]))
-        places[scan_sha256(scan)] = [(index, None)]
-        by_patient.setdefault(str(item["patient"]), {})[scan.views[0]] = (index, scan)
-    for views in by_patient.values():
-        if {"anterior", "posterior"} <= set(views) and len({scan.shape for _, scan in views.values()}) == 1:
-            (first, anterior), (second, posterior) = views["anterior"], views["posterior"]
-            places[scan_sha256(merge_views(anterior, posterior))] = [(first, 0), (second, 1)]
-    for study in studies:
-        try:
-            fingerprint = str(json.loads((study / "result.json").read_text("utf-8"))["study"]["pixels_sha256"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{study / 'result.json'} is not a result of bonemets segment; segment again") from error
-        yield study, places.get(fingerprint, [])
 
 
 def read_array(path: Path) -> tuple[NDArray, NDArray[np.float64]]:
@@ -213,7 +188,10 @@ def read_prediction(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDAr
     """
     if case.prediction.name.endswith(PICTURE) and case.label.name.endswith(SUFFIXES):
         raise InputError(f"{case.prediction} is a picture and its label {case.label} is NIfTI: write it on that grid")
-    array, own = read_array(case.prediction)
+    if case.of_ct:
+        array, own = _slice_of_mask(case, shape, affine), affine
+    else:
+        array, own = read_array(case.prediction)
     array = np.squeeze(array)
     if case.channel is not None and array.ndim == 3:
         array = array[..., case.channel]
@@ -231,6 +209,27 @@ def read_prediction(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDAr
             "or a probability from 0 to 1"
         )
     return values
+
+
+def _slice_of_mask(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDArray:
+    """A slice of a CT's mask in the order of its label's file."""
+    from bonemets.data.ct import from_display
+
+    shown = _mask_as_displayed(case.prediction)[..., case.channel or 0]
+    if not case.label.name.endswith(SUFFIXES):
+        return shown
+    try:
+        return from_display(shown[..., None], affine, shape)
+    except ValueError as error:
+        raise InputError(f"{case.prediction} has slices of {shown.shape} and its label {case.label} {shape}") from error
+
+
+@lru_cache(maxsize=1)
+def _mask_as_displayed(path: Path) -> NDArray:
+    """(H, W, K); the slices of one CT are asked for in a row."""
+    from bonemets.data.ct import read_ct
+
+    return read_ct(path).pixels
 
 
 def _turned(own: NDArray, other: NDArray) -> bool:

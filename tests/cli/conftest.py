@@ -1,4 +1,4 @@
-"""A bundle that marks what is hot, so that its findings are known, and scans with known hot spots."""
+"""Bundles that mark what is hot or dense, so that their findings are known, and images with known findings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ct_series import SHAPE
 from hot_spot import HOT_SPOT_INFERENCE
 
 from bonemets.dicom import NMHeader, write_nm
@@ -48,3 +49,34 @@ def study(tmp_path, body) -> Path:
     folder = tmp_path / "IN^SECRET"
     write_nm(folder / "scan.dcm", body, NMHeader(patient="SECRET^NAME"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def dense_bundle(tmp_path_factory) -> Path:
+    """Marks every pixel of 500 HU and more: probability is sigmoid(HU - 499.5)."""
+    folder = tmp_path_factory.mktemp("bundles") / "dense_segmentation"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    load, channel = HOT_SPOT_INFERENCE["preprocessing"]["transforms"]
+    load = {**load, "reader": {"_target_": "bonemets.data.CTReader"}}
+    preprocessing = {"_target_": "Compose", "transforms": [load, channel]}
+    (folder / "configs" / "inference.yaml").write_text(
+        yaml.safe_dump({**HOT_SPOT_INFERENCE, "preprocessing": preprocessing})
+    )
+    formats = {"inputs": {"image": {"modality": "CT"}}}
+    (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "1.0.0", "network_data_format": formats}))
+    torch.save(
+        {"weight": torch.ones(1, 1, 1, 1), "bias": torch.tensor([-499.5])}, folder / "models" / "model.pt"
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hu() -> np.ndarray:
+    """(H, W, 6): a finding of two slices, and below it one that goes on one step to the side."""
+    volume = np.full((*SHAPE, 6), -1000, np.int16)
+    volume[10:46, 8:40] = 40
+    volume[20:24, 20:26, 4:6] = 800
+    volume[30:32, 12:15, 1] = 600
+    volume[32:34, 15:18, 2] = 700
+    return volume

@@ -14,60 +14,13 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-import torch
-import yaml
-from hot_spot import HOT_SPOT_INFERENCE
+from ct_series import STEP, write_series
 from PIL import Image
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from bonemets.cli.main import main
 from bonemets.data import read_ct, write_nifti
-from bonemets.dicom.ct import CTHeader, ct_bytes
 from bonemets.engines.predictor import BundlePredictor
-
-SHAPE = (56, 48)
-STEP = 4.0
-
-
-@pytest.fixture(scope="module")
-def dense_bundle(tmp_path_factory) -> Path:
-    """Marks every pixel of 500 HU and more: probability is sigmoid(HU - 499.5)."""
-    folder = tmp_path_factory.mktemp("bundles") / "dense_segmentation"
-    (folder / "configs").mkdir(parents=True)
-    (folder / "models").mkdir()
-    load, channel = HOT_SPOT_INFERENCE["preprocessing"]["transforms"]
-    load = {**load, "reader": {"_target_": "bonemets.data.CTReader"}}
-    preprocessing = {"_target_": "Compose", "transforms": [load, channel]}
-    (folder / "configs" / "inference.yaml").write_text(
-        yaml.safe_dump({**HOT_SPOT_INFERENCE, "preprocessing": preprocessing})
-    )
-    formats = {"inputs": {"image": {"modality": "CT"}}}
-    (folder / "configs" / "metadata.json").write_text(json.dumps({"version": "1.0.0", "network_data_format": formats}))
-    torch.save(
-        {"weight": torch.ones(1, 1, 1, 1), "bias": torch.tensor([-499.5])}, folder / "models" / "model.pt"
-    )  # fmt: skip
-    return folder
-
-
-@pytest.fixture(scope="module")
-def hu() -> np.ndarray:
-    """(H, W, 6): a finding of two slices, and below it one that goes on one step to the side."""
-    volume = np.full((*SHAPE, 6), -1000, np.int16)
-    volume[10:46, 8:40] = 40
-    volume[20:24, 20:26, 4:6] = 800
-    volume[30:32, 12:15, 1] = 600
-    volume[32:34, 15:18, 2] = 700
-    return volume
-
-
-def write_series(folder: Path, hu: np.ndarray, study: str = "S", heights: list[float] | None = None) -> Path:
-    """Slices as files whose names run from head to feet."""
-    folder.mkdir(parents=True)
-    for index in range(hu.shape[2]):
-        height = STEP * index if heights is None else heights[index]
-        content = ct_bytes(hu[..., index], (-40.0, -50.0, height), 1.5, index + 1, CTHeader("SECRET"), study=study)
-        (folder / f"{hu.shape[2] - index:02d}.dcm").write_bytes(content)
-    return folder
 
 
 def segment(source: Path, out: Path, bundle: Path) -> list[Path]:
