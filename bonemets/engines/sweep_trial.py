@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -179,19 +179,43 @@ def _train(trial: Trial, folder: Path, cpus: int, lock: IO[str]) -> float:
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(cpus), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
     log, clock = folder / "train.log", folder / "training_seconds.txt"
-    before = float(clock.read_text("utf-8")) if clock.is_file() else 0.0
-    start = time.monotonic()
     with log.open("a", encoding="utf-8") as output:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            pass_fds=(lock.fileno(),), check=False,
+        code, seconds = run_by_the_clock(
+            command, clock, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            pass_fds=(lock.fileno(),),
         )  # fmt: skip
-    seconds = before + time.monotonic() - start
-    write_bytes(clock, f"{seconds:.1f}\n".encode())
-    if done.returncode != 0:
+    if code != 0:
         lines = log.read_text("utf-8", errors="replace").strip().splitlines()
         raise TrialError(f"training failed ({lines[-1] if lines else 'no output'}); see {log}")
     return seconds
+
+
+def run_by_the_clock(command: Sequence[str], clock: Path, *, step: float = 30.0, **options: Any) -> tuple[int, float]:
+    """Run a program and keep in a file for how long, so that the time of one that is killed is not forgotten.
+
+    Args:
+        command: the program.
+        clock: file with the seconds, those of earlier pieces included.
+        step: seconds between two entries, the most that a kill takes away.
+        options: for `subprocess.Popen`.
+
+    Returns:
+        The exit status, and the seconds.
+    """
+    before = float(clock.read_text("utf-8")) if clock.is_file() else 0.0
+    start = time.monotonic()
+    with subprocess.Popen(command, **options) as process:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(step)
+                seconds = before + time.monotonic() - start
+                write_bytes(clock, f"{seconds:.1f}\n".encode())
+                if process.returncode is not None:
+                    return process.returncode, seconds
+        except BaseException:
+            process.kill()
+            raise
 
 
 def _evaluate(trial: Trial, folder: Path, cpus: int) -> dict[str, Any]:
