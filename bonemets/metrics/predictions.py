@@ -14,6 +14,7 @@ scan, or of the CT's slices, in their ``result.json``.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +74,7 @@ def find_predictions(folder: Path, items: Sequence[Mapping[str, Any]], root: Pat
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the folder that holds the predictions")
-    names = [_relative(Path(item["image"]), root) for item in items]
+    names = item_names(items, root)
     stems = Counter(Path(name).name for name in names)
     owner: dict[str, int] = {}
     for index, (item, name) in enumerate(zip(items, names, strict=True)):
@@ -100,6 +101,17 @@ def find_predictions(folder: Path, items: Sequence[Mapping[str, Any]], root: Pat
         Case(name, str(item["patient"]), str(item.get("view", "")), Path(item["label"]), *found[index][0])
         for index, (item, name) in enumerate(zip(items, names, strict=True))
     ]
+
+
+def item_names(items: Sequence[Mapping[str, Any]], root: Path) -> list[str]:
+    """Paths of the images below the data list's folder; if any lies elsewhere, below the folder that has them all."""
+    paths = [Path(item["image"]) for item in items]
+    if not all(path.is_relative_to(root) for path in paths):
+        try:
+            root = Path(os.path.commonpath([path.parent for path in paths]))
+        except ValueError:  # on two drives of Windows
+            return [_relative(path, path.parent) for path in paths]
+    return [_relative(path, root) for path in paths]
 
 
 def _complain(folder: Path, names: Sequence[str], found: Mapping[int, list], extra: Sequence[str]) -> None:

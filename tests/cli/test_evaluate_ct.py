@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -66,6 +67,23 @@ def test_series_against_labels_of_its_slices(dense_bundle, hu, tmp_path, layout)
     assert values["precision_pooled"] == pytest.approx(right / (right + 1))
     rows = (tmp_path / "report" / "images.csv").read_text().splitlines()
     assert len(rows) == 1 + 11
+
+
+def test_a_list_that_lies_elsewhere(dense_bundle, hu, tmp_path):
+    """Absolute paths, and slices of two patients that have the same names: images.csv tells them apart."""
+    items = []
+    for name, volume in (("p1", hu), ("p2", np.flip(hu, axis=0).copy())):
+        items += write_slices(tmp_path / "images" / name, volume, volume >= 500, "PLS")
+        source = write_series(tmp_path / name, volume, study=name)
+        assert main(["segment", str(source), "-o", str(tmp_path / "out"), "--bundle", str(dense_bundle)]) == 0
+    absolute = [item | {key: str(tmp_path / "images" / item[key]) for key in ("image", "label")} for item in items]
+    (tmp_path / "list").mkdir()
+    write_datalist(tmp_path / "list" / "list.json", {"name": "far", "training": [], "testing": absolute})
+    assert evaluated(tmp_path / "out", tmp_path / "list", tmp_path / "report")["dice_pooled"] == 1.0
+    with (tmp_path / "report" / "images.csv").open(newline="") as file:
+        names = [row["image"] for row in csv.DictReader(file)]
+    assert names[0] == "p1/0_image"
+    assert len(set(names)) == 12
 
 
 def test_slices_that_were_segmented_one_by_one(dense_bundle, hu, tmp_path):
