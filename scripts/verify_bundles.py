@@ -29,7 +29,9 @@ from bonemets.engines.weights import MAXIMUM_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
-OVERLAYS = ("compact", "early_stopping", "ema", "gradient_accumulation", "multi_gpu_train", "warm_restart")
+OVERLAYS = (
+    "compact", "early_stopping", "ema", "fine_tune", "gradient_accumulation", "multi_gpu_train", "warm_restart",
+)  # fmt: skip
 FILES = (
     "LICENSE",
     "configs/metadata.json",

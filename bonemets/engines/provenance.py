@@ -25,8 +25,11 @@ from bonemets.engines.bundles import read_provenance
 # Knobs that say where and on what a run happens, not what it is.
 MACHINE_SETTINGS = (
     "bundle_root", "ckpt_dir", "ckpt_path", "datalist", "dataset_dir", "device", "experiment_name", "num_workers",
-    "output_dir", "parent_run", "report_dir", "resume", "run_name", "track", "tracking_uri",
+    "output_dir", "parent_run", "report_dir", "resume", "run_name", "start_weights", "track", "tracking_uri",
 )  # fmt: skip
+
+# Knobs of overlays that are expressions.
+COMPUTED_SETTINGS = ("start_weights_sha256",)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,11 @@ def read_config(parser: ConfigParser) -> RunningConfig:
     names = [key for key in merged if key != "imports"]
     first = names.index("network_def") if "network_def" in names else len(names)
     # Knobs that an overlay adds come after the others; what is not plain there is a part, not a knob.
-    names = [key for index, key in enumerate(names) if index < first or _is_plain_value(merged[key])]
+    names = [
+        key
+        for index, key in enumerate(names)
+        if index < first or _is_plain_value(merged[key]) or key in COMPUTED_SETTINGS
+    ]
     network_def = {}
     for key in merged.get("network_def", {}):
         network_def[key] = _plain(parser.get_parsed_content(f"network_def::{key}"))

@@ -15,7 +15,7 @@ from bonemets.reporting.tracked_runs import PatientTable, TrackedRun
 # Parameters that say where a run happened and what it is called, not what it is.
 PLACES = (
     "bundle_root", "ckpt_dir", "ckpt_path", "datalist", "dataset_dir", "device", "experiment_name", "num_workers",
-    "output_dir", "parent_run", "report_dir", "resume", "run_name", "track", "tracking_uri",
+    "output_dir", "parent_run", "report_dir", "resume", "run_name", "start_weights", "track", "tracking_uri",
 )  # fmt: skip
 
 # What the page says of each run: tag, and what it means.

@@ -14,6 +14,7 @@ import torch
 import yaml
 from bundle_commands import CommandChecks
 from bundle_exports import ExportChecks
+from bundle_fine_tuning import FineTuningChecks
 from bundle_label import LabelChecks
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
@@ -32,7 +33,7 @@ CONFIGS = ("train", "evaluate", "inference", "multi_gpu_train")
 TRAINING_OVERLAYS = ("early_stopping", "warm_restart", "ema", "gradient_accumulation")
 
 
-class BundleTester(CommandChecks, ExportChecks, LabelChecks):
+class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks):
     """Inherit it, set `name`, and `small`: overrides that make a training take seconds.
 
     Attributes:
@@ -93,7 +94,7 @@ class BundleTester(CommandChecks, ExportChecks, LabelChecks):
             "logging.conf",
         ):
             assert (self.folder / "configs" / name).is_file(), name
-        for name in ("compact", *TRAINING_OVERLAYS):
+        for name in ("compact", "fine_tune", *TRAINING_OVERLAYS):
             assert (self.folder / "configs" / f"{name}.yaml").is_file(), name
         for name in ("LICENSE", "docs/README.md", "docs/data_license.txt", "models/.gitkeep"):
             assert (self.folder / name).exists(), name
