@@ -8,7 +8,6 @@ saving it.
 from __future__ import annotations
 
 import json
-import pickle
 import pydoc
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from bonemets.data.ct_reader import CTReader
 from bonemets.data.pictures import PictureReader, read_picture
 from bonemets.data.study import read_planar
 from bonemets.engines.bundles import bundle_metadata, find_weights, read_provenance
+from bonemets.engines.loading import load_weights
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,19 +107,8 @@ class BundlePredictor:
         return self.bundle_dir.resolve().name
 
     def _load_weights(self) -> None:
-        try:
-            # weights_only: a pickle from somewhere else must not run code here.
-            state = torch.load(self.weights, map_location=self.device, weights_only=True)
-        except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            raise InputError(f"{self.weights} is not a weights file: it cannot be read as plain tensors") from error
-        state = state.get("model", state) if isinstance(state, dict) else state
-        try:
-            self.network.load_state_dict(state)
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{self.weights} does not fit {type(self.network).__name__} of {self.name}: keep the .json file that "
-                "training wrote beside the weights, or choose another --bundle"
-            ) from error
+        advice = "keep the .json file that training wrote beside the weights, or choose another --bundle"
+        load_weights(self.network, self.weights, f"{type(self.network).__name__} of {self.name}: {advice}", self.device)
         self.network.eval()
 
     def read(self, path: str | Path) -> PlanarScan | CTScan:

@@ -20,13 +20,7 @@ from monai.bundle import ConfigParser
 
 import bonemets
 from bonemets.data.datalist import datalist_hash, is_simulated, read_datalist
-from bonemets.engines.bundles import read_provenance
-
-# Knobs that say where and on what a run happens, not what it is.
-MACHINE_SETTINGS = (
-    "bundle_root", "ckpt_dir", "ckpt_path", "datalist", "dataset_dir", "device", "experiment_name", "num_workers",
-    "output_dir", "parent_run", "report_dir", "resume", "run_name", "start_weights", "track", "tracking_uri",
-)  # fmt: skip
+from bonemets.engines.bundles import MACHINE_SETTINGS, read_provenance
 
 # Knobs of overlays that are expressions.
 COMPUTED_SETTINGS = ("start_weights_sha256",)

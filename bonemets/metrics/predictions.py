@@ -227,7 +227,7 @@ def _slice_of_mask(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDArr
     """A slice of a CT's mask in the order of its label's file."""
     from bonemets.data.ct import from_display
 
-    shown = _mask_as_displayed(case.prediction)[..., case.channel or 0]
+    shown = _mask_as_displayed(case.prediction, case.prediction.stat().st_mtime_ns)[..., case.channel or 0]
     if not case.label.name.endswith(SUFFIXES):
         return shown
     try:
@@ -237,8 +237,8 @@ def _slice_of_mask(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDArr
 
 
 @lru_cache(maxsize=1)
-def _mask_as_displayed(path: Path) -> NDArray:
-    """(H, W, K); the slices of one CT are asked for in a row."""
+def _mask_as_displayed(path: Path, written: int) -> NDArray:
+    """(H, W, K); the slices of one CT are asked for in a row. A file that is written anew is read anew."""
     from bonemets.data.ct import read_ct
 
     return read_ct(path).pixels

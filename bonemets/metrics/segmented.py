@@ -44,7 +44,7 @@ def match_results(folders: Sequence[Path], items: Sequence[Mapping[str, Any]]) -
     if planar:
         scans = _planar_places(items)
         for folder, study in planar:
-            yield Result(folder, scans.get(str(study["pixels_sha256"]), []), of_ct=False)
+            yield Result(folder, scans.get(study["pixels_sha256"], []), of_ct=False)
     if len(planar) == len(studies):
         return
     slices = _slice_items(items)
@@ -56,11 +56,10 @@ def match_results(folders: Sequence[Path], items: Sequence[Mapping[str, Any]]) -
 def _study(path: Path) -> dict[str, Any]:
     try:
         study = dict(json.loads(path.read_text("utf-8"))["study"])
-        if "pixels_sha256" in study:
-            return study
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise InputError(f"{path} is not a result of bonemets segment; segment again")
+        study["pixels_sha256"] = str(study["pixels_sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a result of bonemets segment; segment again") from error
+    return study
 
 
 def _planar_places(items: Sequence[Mapping[str, Any]]) -> dict[str, Places]:

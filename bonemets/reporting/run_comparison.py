@@ -8,15 +8,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 import bonemets
+from bonemets.engines.bundles import MACHINE_SETTINGS
 from bonemets.errors import InputError
 from bonemets.metrics.paired_runs import COMPARED, PairedMetric, compare_rows
 from bonemets.reporting.tracked_runs import PatientTable, TrackedRun
-
-# Parameters that say where a run happened and what it is called, not what it is.
-PLACES = (
-    "bundle_root", "ckpt_dir", "ckpt_path", "datalist", "dataset_dir", "device", "experiment_name", "num_workers",
-    "output_dir", "parent_run", "report_dir", "resume", "run_name", "start_weights", "track", "tracking_uri",
-)  # fmt: skip
 
 # What the page says of each run: tag, and what it means.
 TAGS = (
@@ -121,7 +116,7 @@ def differing_parameters(first: TrackedRun, second: TrackedRun) -> list[dict[str
     """Parameters that differ, None where a run has not got one; places and names last, marked as such."""
     names = [*first.parameters, *(name for name in second.parameters if name not in first.parameters)]
     rows = [
-        {"name": name, "first": a, "second": b, "place": name in PLACES}
+        {"name": name, "first": a, "second": b, "place": name in MACHINE_SETTINGS}
         for name in names
         if (a := first.parameters.get(name)) != (b := second.parameters.get(name))
     ]
