@@ -22,7 +22,7 @@ SPEC_KEYS = (
     "resources", "retries", "deviations",
 )  # fmt: skip
 MODEL_KEYS = ("bundle", "name", "row", "rows", "network", "overlays", "settings", "stands_for")
-RESOURCES = {"cpus": 1, "gpus": 0.0}
+RESOURCES = {"cpus": 1, "gpus": 0.0, "processes": 1}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Trial:
         dataset_dir: the images' folder.
         datalist: the data list.
         section: "test" or "validation": what the trial is measured on.
+        processes: how many train together (``multi_gpu_train.yaml``); ``batch_size`` is of each.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Trial:
     dataset_dir: Path
     datalist: Path
     section: str
+    processes: int = 1
 
     @property
     def name(self) -> str:
@@ -61,7 +63,10 @@ class Trial:
     @property
     def configs(self) -> list[Path]:
         """``train.yaml`` and the overlays."""
-        return [self.bundle / "configs" / "train.yaml", *self.overlays]
+        files = [self.bundle / "configs" / "train.yaml"]
+        if self.processes > 1:
+            files.append(self.bundle / "configs" / "multi_gpu_train.yaml")
+        return [*files, *self.overlays]
 
     @property
     def fingerprint(self) -> str:
@@ -70,6 +75,7 @@ class Trial:
             "configs": [file_sha256(path) for path in self.configs],
             "datalist": datalist_hash(self.datalist),
             **{key: getattr(self, key) for key in ("network", "settings", "fold", "seed", "section")},
+            **({"processes": self.processes} if self.processes > 1 else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -82,7 +88,8 @@ class Sweep:
         name: name of the sweep, and of its parent run and experiment in MLflow.
         description: one or two sentences for the page.
         trials: all trainings; the first model is the one that others are compared with.
-        resources: ``cpus`` and ``gpus`` of each trial; a share of a GPU lets several trials use one.
+        resources: ``cpus`` and ``gpus`` of each trial; a share of a GPU lets several trials use one. ``processes``
+            train together on them.
         retries: how often a trial that fails is tried again.
         stands_for: model → rows of the papers' tables that it measures, ``BUNDLE/table2_row6``, where the
             specification names them; the ledger finds those of a bundle's own rows by itself.
@@ -150,20 +157,22 @@ def read_sweep(path: Path, dataset_dir: Path | None = None) -> Sweep:
     if section == "validation":
         _check_last_epoch(models, path)
     stands_for = {model["model"]: rows for model in models if (rows := model.pop("stands_for")) is not None}
+    resources = {**RESOURCES, **_resources(spec, path)}
     names = [model["model"] for model in models]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{path}: several models are called {', '.join(repeated)}; give each a name of its own")
     trials = [
-        Trial(**model, fold=fold, seed=seed, dataset_dir=dataset_dir, datalist=datalist, section=section)
+        Trial(
+            **model, fold=fold, seed=seed, dataset_dir=dataset_dir, datalist=datalist, section=section,
+            processes=int(resources["processes"]),
+        )
         for model, fold, seed in itertools.product(models, folds, seeds)
-    ]
-    resources = dict(spec.get("resources") or {})
-    _check_keys(resources, tuple(RESOURCES), f"{path}: resources")
+    ]  # fmt: skip
     return Sweep(
         name=str(spec["name"]),
         description=str(spec.get("description", "")),
         trials=trials,
-        resources={**RESOURCES, **resources},
+        resources=resources,
         retries=int(spec.get("retries", 1)),
         stands_for=stands_for,
         deviations=_texts(spec, "deviations", path),
@@ -176,9 +185,25 @@ def trial_record(trial: Trial) -> dict[str, Any]:
     record = asdict(trial)
     for key in ("dataset_dir", "datalist"):
         del record[key]
+    if trial.processes == 1:
+        del record["processes"]  # records of before it was a choice have none
     record["bundle"] = trial.bundle.name
     record["overlays"] = [overlay.stem for overlay in trial.overlays]
     return {**record, "datalist_sha256": datalist_hash(trial.datalist), "fingerprint": trial.fingerprint}
+
+
+def _resources(spec: Mapping[str, Any], path: Path) -> dict[str, float]:
+    given = dict(spec.get("resources") or {})
+    _check_keys(given, tuple(RESOURCES), f"{path}: resources")
+    wanted = {**RESOURCES, **given}
+    processes, gpus = wanted["processes"], wanted["gpus"]
+    if not isinstance(processes, int) or processes < 1:
+        raise InputError(f"{path}: resources: processes must be a whole number of at least 1, got {processes!r}")
+    if gpus > 1 and gpus != processes:
+        raise InputError(f"{path}: resources: {gpus:g} GPUs need as many processes; set processes: {gpus:g}")
+    if processes > 1 and 0 < gpus < processes:
+        raise InputError(f"{path}: resources: {processes} processes need a GPU each; set gpus: {processes}")
+    return given
 
 
 def _models(entry: Any, spec: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
         folder: its folder.
         tracking_uri: MLflow store.
         sweep: name of the sweep: experiment and parent run in MLflow.
-        cpus: threads for the training.
+        cpus: threads for the training, of all its processes together.
 
     Returns:
         What ``result.json`` holds.
@@ -176,8 +176,12 @@ def _prepare(trial: Trial, folder: Path, tracking_uri: str, sweep: str) -> None:
 def _train(trial: Trial, folder: Path, cpus: int, lock: IO[str]) -> float:
     """Train, and return the seconds that it took, those of earlier pieces included where they are known."""
     files = [str(path) for path in (*trial.configs, folder / "trial.yaml")]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(cpus), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
+    launcher = []
+    if trial.processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={trial.processes}"]
+    command = [sys.executable, *launcher, "-m", "monai.bundle", "run", "--config_file", str(files)]
+    threads = max(1, cpus // trial.processes)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
     log, clock = folder / "train.log", folder / "training_seconds.txt"
     with log.open("a", encoding="utf-8") as output:
         code, seconds = run_by_the_clock(
@@ -214,6 +218,9 @@ def run_by_the_clock(command: Sequence[str], clock: Path, *, step: float = 30.0,
                 if process.returncode is not None:
                     return process.returncode, seconds
         except BaseException:
+            process.terminate()  # torchrun then ends the processes that it started; a kill would leave them
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
             process.kill()
             raise
 

@@ -63,6 +63,16 @@ def test_fingerprint_follows_what_matters(tmp_path: Path, spec: dict[str, Any]) 
     assert read(tmp_path, spec).trials[0].fingerprint != before
 
 
+def test_several_processes_are_another_training(tmp_path: Path, spec: dict[str, Any]) -> None:
+    alone = read(tmp_path, spec).trials[0]
+    together = read(tmp_path, {**spec, "overlays": ["compact"], "resources": {"cpus": 2, "processes": 2}}).trials[0]
+    assert [path.stem for path in together.configs] == ["train", "multi_gpu_train", "compact"]
+    assert together.fingerprint != read(tmp_path, {**spec, "overlays": ["compact"]}).trials[0].fingerprint
+    assert trial_record(together)["processes"] == 2
+    # What was trained before this was a choice stays what it is.
+    assert "processes" not in trial_record(alone)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -77,6 +87,9 @@ def test_fingerprint_follows_what_matters(tmp_path: Path, spec: dict[str, Any]) 
         ({"section": "training"}, "must be test or validation"),
         ({"dataset_dir": "nowhere"}, "cannot be read"),
         ({"resources": {"cpu": 1}}, "did you mean cpus"),
+        ({"resources": {"processes": 0}}, "processes must be a whole number of at least 1, got 0"),
+        ({"resources": {"gpus": 4}}, "4 GPUs need as many processes; set processes: 4"),
+        ({"resources": {"gpus": 1, "processes": 2}}, "2 processes need a GPU each; set gpus: 2"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, spec: dict[str, Any], change: dict[str, Any], message: str) -> None:
