@@ -106,6 +106,16 @@ class CommandChecks:
         fork_command(["run", "--config_file", config, *place, *inference], tmp_path, [ENVIRONMENT])
         assert len(list((tmp_path / "masks" / "patient_0001").glob(f"*{self.mask_ending}"))) == 2
 
+    def test_processes_keep_what_other_files_prepare(self) -> None:
+        """Wherever their file stands in the list: weights to start from, a head's prior."""
+        others = [name for name in ("compact", "fine_tune") if (self.folder / "configs" / f"{name}.yaml").is_file()]
+        prepared = ConfigParser.load_config_files(self.configs("train", *others))["initialize"]
+        assert len(prepared) > 1
+        for names in (["multi_gpu_train", *others], [*others, "multi_gpu_train"]):
+            steps = ConfigParser.load_config_files(self.configs("train", *names))["initialize"]
+            assert any("init_process_group" in step for step in steps)
+            assert [step for step in steps if step in prepared[1:]] == prepared[1:]
+
     @pytest.mark.slow
     def test_two_processes_step_as_one(self, cohort: Path, tmp_path: Path) -> None:
         """Two processes with a batch of two are one with a batch of four; the data list has four images in fold 0."""

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 import yaml
+
+from bonemets.engines.sweep_spec import read_sweep
+from bonemets.engines.sweep_trial import run_trial
 
 SPEC = {
     "name": "rows",
@@ -98,3 +102,23 @@ def test_killed_sweep_goes_on(cohort: Path, tmp_path: Path) -> None:
     assert other.info.run_name == "spect_dual_pooling-table2_row1_max-fold0-seed0"
     assert other.data.metrics["test.dice_pooled"] == pytest.approx(result["metrics"]["dice_pooled"])
     assert other.info.run_id != result["mlflow_run_id"]
+
+
+@pytest.mark.slow
+def test_trial_of_two_processes(cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one trial, with the overlay's own preparations; the evaluation does not notice."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    model = {"bundle": "spect_dual_pooling_segmentation", "overlays": ["compact", "whole_body"]}
+    spec = {**SPEC, "models": [model], "resources": {"cpus": 2, "processes": 2}, "dataset_dir": str(cohort)}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(spec))
+    sweep = read_sweep(tmp_path / "sweep.yaml")
+    folder = tmp_path / "trial"
+    result = run_trial(sweep.trials[0], folder, f"sqlite:///{tmp_path}/mlruns.db", "rows", cpus=2)
+    log = (folder / "train.log").read_text()
+    assert log.count("starting at epoch 1") == 2
+    assert log.count("epoch 1/1") == 1
+    assert result["trial"]["processes"] == 2
+    assert result["evaluation"]["patients"] == 1
+    # The head began where compact.yaml puts it, -4.6, not at 0: one epoch of small steps moves it by little.
+    weights = torch.load(folder / "models" / "model.pt", weights_only=True)
+    assert weights["head.bias"].item() == pytest.approx(-4.6, abs=0.5)
