@@ -64,9 +64,9 @@ def _study(path: Path) -> dict[str, Any]:
 
 def _planar_places(items: Sequence[Mapping[str, Any]]) -> dict[str, Places]:
     """By fingerprint: each item alone, and both views of a patient as one scan."""
+    from bonemets.data.fingerprints import scan_sha256
     from bonemets.data.planar import merge_views
     from bonemets.data.study import read_planar
-    from bonemets.reporting.results import scan_sha256
 
     places: dict[str, Places] = {}
     by_patient: dict[str, dict[str, tuple[int, Any]]] = {}
@@ -83,7 +83,7 @@ def _planar_places(items: Sequence[Mapping[str, Any]]) -> dict[str, Places]:
 
 def _slice_items(items: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
     from bonemets.data.ct import read_ct
-    from bonemets.reporting.ct_results import slices_sha256
+    from bonemets.data.fingerprints import slices_sha256
 
     found: dict[str, list[int]] = {}
     for index, item in enumerate(items):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bonemets.data.fingerprints import scan_sha256, slices_sha256
 from bonemets.reporting.results import (
     RESEARCH_USE,
     RESULT_FORMAT,
     algorithm_of,
     model_record,
     new_folder,
-    scan_sha256,
     software_versions,
     study_name,
     written_files,
@@ -111,16 +110,6 @@ def describe_ct(
         "files": written_files(scan),
     }
     return record, numbered
-
-
-def slices_sha256(scan: CTScan) -> list[str]:
-    """A fingerprint of each slice, from feet to head: it is the same in a file of its own."""
-    digests = []
-    for index in range(scan.pixels.shape[2]):
-        # Zero without its sign, which a file of integers cannot keep.
-        pixels = np.ascontiguousarray(scan.pixels[..., index], dtype=np.float32) + np.float32(0)
-        digests.append(hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest())
-    return digests
 
 
 def ct_warnings(scan: CTScan, step: float | None) -> list[str]:

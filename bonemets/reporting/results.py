@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bonemets
+from bonemets.data.fingerprints import scan_sha256
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,13 +43,6 @@ def study_name(scan: PlanarScan | CTScan) -> str:
         return "study-" + hashlib.sha256(str(uid).encode()).hexdigest()[:12]
     stem = re.sub(r"(\.nii)?\.[^.]+$", "", scan.path.name)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "scan"
-
-
-def scan_sha256(scan: PlanarScan | CTScan) -> str:
-    """A fingerprint of the pixels and views, by which a scan is known again."""
-    digest = hashlib.sha256(repr((scan.pixels.shape, getattr(scan, "views", ("axial",)))).encode())
-    digest.update(scan.pixels.tobytes())
-    return digest.hexdigest()
 
 
 def study_folder(output: Path, scan: PlanarScan | CTScan) -> Path:

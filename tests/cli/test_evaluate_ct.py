@@ -131,7 +131,7 @@ def test_other_series_and_other_sizes_are_told(dense_bundle, hu, tmp_path, capsy
     (folder,) = (tmp_path / "out").iterdir()
     write_ct = read_ct(root / "p1" / "0_image.nii.gz")
     result = json.loads((folder / "result.json").read_text())
-    from bonemets.reporting.ct_results import slices_sha256
+    from bonemets.data.fingerprints import slices_sha256
 
     result["study"]["slices_sha256"] = [slices_sha256(read_ct(root / item["image"]))[0] for item in items]
     (folder / "result.json").write_text(json.dumps(result))

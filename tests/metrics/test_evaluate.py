@@ -243,9 +243,9 @@ def test_masks_of_pictures_may_be_png_and_figures_beside_them_do_not_count(tmp_p
 
 
 def test_results_of_segment_are_matched_by_fingerprint(cohort, tmp_path):
+    from bonemets.data.fingerprints import scan_sha256
     from bonemets.data.planar import merge_views
     from bonemets.data.study import read_planar
-    from bonemets.reporting.results import scan_sha256
 
     items = load_datalist(cohort / "datalist.json", section="test")[:2]
     # The two views' images must differ, or nothing tells a study from another one.
