@@ -14,7 +14,6 @@ from typing import Any
 import mlflow
 import torch
 import yaml
-from ignite import distributed as idist
 from ignite.engine import Events
 from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
@@ -95,8 +94,7 @@ class MLflowTracking:
         self.weights = None if weights is None else Path(weights)
         self.tables = [Path(path) for path in tables]
         self.identifiers = Identifiers(self.datalist, identifiers)
-        # Where validation is split over processes, this one sees a part of the patients only.
-        self.patients = patients if idist.get_world_size() == 1 else None
+        self.patients = patients
         self.bundle = bundle_name(config)
         self.run_id: str | None = None
         self._parent_id: str | None = None

@@ -124,7 +124,8 @@ class CommandChecks:
         (alone := tmp_path / "alone").mkdir()
         # The network as it begins: a step of no length.
         start = self.train(cohort, tmp_path / "start", str(overlay), epochs=1, batch_size=4, **{"optimizer::lr": 0.0})
-        one = self.train(cohort, alone, str(overlay), epochs=1, batch_size=4)
+        tracked = {"track": True, "tracking_uri": f"sqlite:///{alone}/mlruns.db"}
+        one = self.train(cohort, alone, str(overlay), epochs=1, batch_size=4, **tracked)
 
         files = str([*self.configs("train", "multi_gpu_train"), str(overlay)])
         knobs = ["--bundle_root", str(self.folder), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path)]
@@ -145,6 +146,12 @@ class CommandChecks:
         ]  # fmt: skip
         assert steps[0].abs().max() > 0
         assert (steps[1] - steps[0]).norm() < self.processes_tolerance * steps[0].norm()
+
+        # Lesions are counted by both: the first alone would have another half of the images.
+        lesions = "val_dice_per_image_bearing", "val_false_positives_per_scan_iou10"
+        ((first,), (second,)) = (self.runs(out).values() for out in (alone, tmp_path))
+        for name in lesions:
+            assert second.data.metrics[name] == pytest.approx(first.data.metrics[name], rel=0.02), name
 
         # Only the first process tracks and writes, and what it writes fits one process.
         assert [run.info.status for run in self.runs(tmp_path).values()] == ["FINISHED"]
