@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from bonemets.engines.bundles import bundle_metadata
 from bonemets.engines.weights import shipped_record, trained_on_simulated
 from bonemets.reporting.ledger import Record
 
@@ -52,6 +51,8 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
         "seed, batch, rate": f"{settings['seed']}, {settings.get('batch_size')}, {settings.get('learning_rate')}",
         "epochs": f"{training['epochs']} of {settings['epochs']}; "
         f"kept: epoch {record['epoch']}, `{metric['name']}` {metric['value']:.3f}",
+        "threshold": f"{record.get('threshold', 0.5):g}"
+        + (f", {record['threshold_chosen_by']}" if record.get("threshold_chosen_by") else ""),
         "time": f"{training['hours']:.1f} hours{_machine(machine)}",
         "log, record": f"`models/{training['log']}`, a line per epoch; `models/model.json`",
     }
@@ -71,15 +72,12 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
         remark = "They have seen simulated patients only; the table's line on real data says how far that carries."
     else:
         remark = "They have seen simulated patients only and have not been shown to work on real ones."
-    # CT has no report yet, which is what that command writes.
-    inputs = bundle_metadata(bundle).get("network_data_format", {}).get("inputs", {})
-    segment = "" if inputs.get("image", {}).get("modality") == "CT" else "`bonemets segment`, "
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in rows.items())]
     return [
         *lines,
         "",
         remark,
-        f"{segment}`configs/inference.yaml`, `configs/evaluate.yaml` and MONAI Label use them as they are.",
+        "`bonemets segment`, `configs/inference.yaml`, `configs/evaluate.yaml` and MONAI Label use them as they are.",
         "`configs/train.yaml` starts from random weights, at the paper's width, and writes its own in their place,",
         "unless `--ckpt_dir` names another folder; `git checkout models` brings them back.",
     ]

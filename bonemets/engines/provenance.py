@@ -21,9 +21,10 @@ from monai.bundle import ConfigParser
 import bonemets
 from bonemets.data.datalist import datalist_hash, is_simulated, read_datalist
 from bonemets.engines.bundles import MACHINE_SETTINGS, read_provenance
+from bonemets.errors import InputError
 
 # Knobs of overlays that are expressions.
-COMPUTED_SETTINGS = ("start_weights_sha256",)
+COMPUTED_SETTINGS = ("start_weights_sha256", "threshold")
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,22 @@ def trained_setting(weights: str | Path, name: str, default: Any) -> Any:
         InputError: if the file beside the weights cannot be read.
     """
     return read_provenance(Path(weights)).get("settings", {}).get(name, default)
+
+
+def chosen_threshold(weights: str | Path, default: float = 0.5) -> float:
+    """The probability from which a pixel is lesion that was chosen for weights, from the .json file beside them.
+
+    Args:
+        weights: the weights file; it need not exist.
+        default: the value where none was chosen.
+
+    Raises:
+        InputError: if the file beside the weights cannot be read, or names no probability.
+    """
+    threshold = read_provenance(Path(weights)).get("threshold", default)
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold < 1:
+        raise InputError(f"{Path(weights).with_suffix('.json')}: threshold must be between 0 and 1, got {threshold!r}")
+    return float(threshold)
 
 
 def trained_network(weights: str | Path, name: str, default: Any) -> Any:

@@ -131,7 +131,7 @@ def viewer_server(bundles: Path, label_python: Path, tmp_path_factory: pytest.Te
     own = tmp_path_factory.mktemp("viewer_bundles") / BUNDLE
     shutil.copytree(bundles / BUNDLE, own)
     config = own / "configs" / "inference.yaml"
-    config.write_text(re.sub(r"(?m)^threshold: 0.5", f"threshold: {threshold:.9f}", config.read_text()))
+    config.write_text(re.sub(r"(?m)^threshold: [^#]+", f"threshold: {threshold:.9f} ", config.read_text()))
     server = start(folder, folder / "studies", folder / "work", BONEMETS_BUNDLES=str(own.parent))
     yield server
     server.stop()

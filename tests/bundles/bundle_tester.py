@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -126,16 +127,19 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks):
             assert "$import bonemets.engines.short_errors" in yaml.safe_load(Path(path).read_text())["imports"]
 
     def test_weights_name_their_network(self, tmp_path: Path) -> None:
-        """Inference and evaluation build the network of the record beside the weights, whatever they are told of it."""
+        """Inference and evaluation take network and threshold from the record beside the weights."""
         own = ("_target_", "in_channels", "out_channels", "encoder_weights")
         names = ConfigParser.load_config_file(self.configs("train")[0])["network_def"].keys() - set(own)
-        record = {"network_def": {name: f"{name} of the weights" for name in names}}
+        record = {"network_def": {name: f"{name} of the weights" for name in names}, "threshold": 0.8}
         (tmp_path / "model.json").write_text(json.dumps(record))
         for files in (("inference",), ("train", "evaluate"), ("train", "compact", "evaluate")):
             parser = ConfigParser(ConfigParser.load_config_files(self.configs(*files)))
             parser.update({"bundle_root": "B", "ckpt_path": str(tmp_path / "model.pt")})
             for name in names:
                 assert parser.get_parsed_content(f"network_def::{name}") == f"{name} of the weights", (files, name)
+            assert parser.get_parsed_content("threshold") == 0.8
+            used = re.findall(r'"AsDiscreted", "keys": "pred", "threshold": ([^,}]+)', json.dumps(parser.get()))
+            assert used == ['"@threshold"'], files
 
     # --- what MONAI asks
 

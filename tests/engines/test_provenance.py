@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 import bonemets
 from bonemets.data import datalist_hash
 from bonemets.engines import provenance
-from bonemets.engines.provenance import running_config, trained_setting
+from bonemets.engines.provenance import chosen_threshold, running_config, trained_setting
 from bonemets.engines.weights import trained_on_simulated
 from bonemets.errors import InputError
 
@@ -124,3 +124,16 @@ def test_a_simulated_cohort_is_told(tmp_path: Path) -> None:
     assert trained_on_simulated({"datalist": {"name": "Simulated bone scans, seed 1"}})
     for record in ({}, {"datalist": None}, {"datalist": {"name": "Simulated", "simulated": False}}):
         assert not trained_on_simulated(record)
+
+
+def test_threshold_that_was_chosen_for_weights(tmp_path: Path) -> None:
+    weights, record = tmp_path / "model.pt", tmp_path / "model.json"
+    assert chosen_threshold(weights) == 0.5
+    record.write_text('{"epoch": 3}')
+    assert chosen_threshold(weights) == 0.5
+    record.write_text('{"threshold": 0.9}')
+    assert chosen_threshold(weights) == 0.9
+    for wrong in ("1.5", '"$print()"', "true", "null"):
+        record.write_text(f'{{"threshold": {wrong}}}')
+        with pytest.raises(InputError, match=r"model\.json: threshold must be between 0 and 1, got"):
+            chosen_threshold(weights)
