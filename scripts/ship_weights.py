@@ -167,13 +167,16 @@ def shipped(
     """
     machine = trial.get("machine", {})
     training = {"log": LOG, **training}
+    if processes := trial.get("trial", {}).get("processes", record["settings"].get("processes")):
+        training["processes"] = processes
     training["hardware"] = {key: machine[key] for key in ("processor", "cores", "gpu") if machine.get(key)}
     record = {**without_paths(record), "datalist": {**record["datalist"], **data}, "training": training}
     if trial.get("weights_sha256") != record["sha256"]:
         return record
+    threshold = {"threshold": trial["evaluation"]["settings"]["threshold"]}
     metrics = {key: round(trial["metrics"][key], 4) for key in MEASURED if trial["metrics"].get(key) is not None}
     part = {"section": trial["trial"]["section"], "patients": trial["evaluation"]["patients"]}
-    return {**record, "measured": {**part, **metrics}}
+    return {**record, "measured": {**part, **threshold, **metrics}}
 
 
 def ship(options: argparse.Namespace) -> Path:

@@ -48,7 +48,9 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
         f"{'all folds' if fold is None else f'fold {fold} held out to choose the epoch'}; "
         f"split `{datalist['sha256'][:12]}`{_license(datalist)}",
         "overlays": ", ".join(f"`{name}`" for name in settings.get("overlays", [])) or "none: the paper's recipe",
-        "seed, batch, rate": f"{settings['seed']}, {settings.get('batch_size')}, {settings.get('learning_rate')}",
+        "seed, batch, rate": f"{settings['seed']}, {settings.get('batch_size')}"
+        + (f" in each of {training['processes']} processes" if training.get("processes") else "")
+        + f", {settings.get('learning_rate')}",
         "epochs": f"{training['epochs']} of {settings['epochs']}; "
         f"kept: epoch {record['epoch']}, `{metric['name']}` {metric['value']:.3f}",
         "threshold": f"{record.get('threshold', 0.5):g}"
@@ -58,9 +60,10 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
     }
     if measured := record.get("measured"):
         numbers = ", ".join(
-            f"`{key}` {value:.3f}" for key, value in measured.items() if key not in ("section", "patients")
+            f"`{key}` {value:.3f}" for key, value in measured.items() if key not in ("section", "patients", "threshold")
         )
-        rows["measured"] = f"{measured['section']} part, {measured['patients']} patients: {numbers}"
+        at = f", threshold {measured['threshold']:g}" if "threshold" in measured else ""
+        rows["measured"] = f"{measured['section']} part, {measured['patients']} patients{at}: {numbers}"
     others = [
         one for one in records
         if one.get("weights_sha256") == [record["sha256"]] and one["data"]["split_sha256"] != datalist["sha256"]

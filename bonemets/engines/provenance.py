@@ -24,7 +24,7 @@ from bonemets.engines.bundles import MACHINE_SETTINGS, read_provenance
 from bonemets.errors import InputError
 
 # Knobs of overlays that are expressions.
-COMPUTED_SETTINGS = ("start_weights_sha256", "threshold")
+COMPUTED_SETTINGS = ("processes", "start_weights_sha256", "threshold")
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,8 @@ def test_weights_record_log_and_card(scripts, options):
     result = {
         "machine": {"processor": "P", "cores": 2, "gpu": None, "commit": "c"},
         "weights_sha256": file_sha256(options.trial / "models" / "model.pt"),
-        "trial": {"section": "test"},
-        "evaluation": {"patients": 50},
+        "trial": {"section": "test", "processes": 2},
+        "evaluation": {"patients": 50, "settings": {"threshold": 0.7}},
         "metrics": {"dice_pooled": 0.45678, "sensitivity_iou10": None, "surface_dice": 0.3},
     }
     (options.trial / "result.json").write_text(json.dumps(result))
@@ -100,14 +100,14 @@ def test_weights_record_log_and_card(scripts, options):
     record = shipped_record(bundle)
     parameters = sum(p.numel() for p in DualPoolingUNet(features=(4, 4, 8, 8, 8), pooling="max", dac=None).parameters())
     assert record["training"] == {
-        "log": "training.csv", "parameters": parameters, "epochs": 3, "hours": 1.5,
+        "log": "training.csv", "parameters": parameters, "epochs": 3, "hours": 1.5, "processes": 2,
         "hardware": {"processor": "P", "cores": 2},
     }  # fmt: skip
     assert record["datalist"] == {
         "name": "Simulated bone scans", "sha256": SPLIT, "cohort": "bone_scan_200", "simulated": True,
     }  # fmt: skip
     assert record["settings"]["table"] == "table.csv"
-    assert record["measured"] == {"section": "test", "patients": 50, "dice_pooled": 0.4568}
+    assert record["measured"] == {"section": "test", "patients": 50, "threshold": 0.7, "dice_pooled": 0.4568}
     with (weights.parent / "training.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["train_loss"], row["val_lesion_dice"]) for row in rows] == [
@@ -116,7 +116,7 @@ def test_weights_record_log_and_card(scripts, options):
     assert "With weights, trained on simulated patients." in (bundle / "configs" / "metadata.json").read_text()
     card = "\n".join(tables.weights(bundle))
     for text in ("simulated patients only", record["sha256"], "bone_scan_200", "compact widths 4–4–8–8–8", "1.5 hours",
-                 "50 patients: `dice_pooled` 0.457"):  # fmt: skip
+                 "50 patients, threshold 0.7: `dice_pooled` 0.457", "in each of 2 processes"):  # fmt: skip
         assert text in card
     # Weights that someone trains in their place are no shipped ones: the card stays as it is.
     shutil.copy(options.trial / "models" / "model.json", weights.with_suffix(".json"))

@@ -1,0 +1,77 @@
+"""The counts behind the table of thresholds, against the evaluation that everything else is measured by."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import yaml
+from scipy import ndimage
+
+from bonemets.engines.provenance import chosen_threshold
+from bonemets.errors import InputError
+from bonemets.metrics.cohort import Cohort
+from bonemets.metrics.image import measure_image
+from bonemets.metrics.measures import estimate
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def script():
+    sys.path.insert(0, str(SCRIPTS))
+    yield importlib.import_module("measure_thresholds")
+    sys.path.remove(str(SCRIPTS))
+
+
+def images(number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Blobs of probability, and labels that agree with some of them; label 2 over a corner."""
+    random = np.random.default_rng(3)
+    made = []
+    for _ in range(number):
+        probability = ndimage.gaussian_filter(random.random((64, 64)), 3)
+        probability = (probability - probability.min()) / np.ptp(probability)
+        truth = (ndimage.gaussian_filter(random.random((64, 64)), 3) + 0.1 * probability > 0.58).astype(np.uint8)
+        truth[:10, :10] = 2
+        made.append((probability, truth))
+    return made
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
+def test_counts_are_the_evaluations(script: ModuleType, threshold: float) -> None:
+    cases, counts = images(6), script.Counts()
+    for probability, truth in cases:
+        counts.add(probability >= threshold, truth)
+    results = [
+        measure_image(*case, threshold=threshold, patient=f"p{number // 2}") for number, case in enumerate(cases)
+    ]
+    expected = {one.measure.key: one.value for one in estimate(Cohort(results), None)}
+    measured = counts.measures(patients=3)
+    assert 0 < measured["sensitivity_iou10"] < 1
+    assert measured["false_positives_per_scan_iou10"] > 0
+    for key, value in measured.items():
+        assert value == pytest.approx(expected[key], abs=1e-4), key
+
+
+def test_page_shows_the_record(script: ModuleType) -> None:
+    record = yaml.safe_load(script.RECORD.read_text("utf-8"))
+    assert "\n".join(script.table(record)) in script.PAGE.read_text("utf-8")
+    assert script.FIGURE.is_file()
+
+
+def test_weights_that_are_not_there(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"needs NAME=PATH"):
+        script.named(f"seven epochs={tmp_path / 'model.pt'}")
+
+
+def test_chosen_threshold_is_what_inference_takes(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"epoch": 3}')
+    rows = [{"threshold": t, "f1_iou10": f1} for t, f1 in ((0.3, 0.2), (0.6, 0.4), (0.8, 0.4), (0.9, 0.1))]
+    assert script.choose({"at": rows}, tmp_path / "model.pt", "validation, fold 0") == 0.6
+    assert chosen_threshold(tmp_path / "model.pt") == 0.6
+    assert json.loads((tmp_path / "model.json").read_text())["epoch"] == 3
