@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -157,5 +158,6 @@ class CommandChecks:
         assert [run.info.status for run in self.runs(tmp_path).values()] == ["FINISHED"]
         state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
         assert not any(key.startswith("module.") for key in state)
+        assert json.loads((tmp_path / "models" / "model.json").read_text())["settings"]["processes"] == 2
         resumed = self.train(cohort, tmp_path, str(overlay), epochs=2, batch_size=4, resume=True)
         assert resumed["epoch"] == 2
