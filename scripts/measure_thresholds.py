@@ -1,10 +1,10 @@
-r"""Measure what weights find and what they mark wrongly at every threshold, on the fold that their epoch was chosen on.
+r"""Measure what CT weights find and mark wrongly at every threshold, on the fold that their epoch was chosen on.
 
 Testing patients are not looked at, so a threshold may be chosen by it. Writes a record, a figure, and the table of
 docs/how-to/segment-a-study.md. ``--choose`` also puts the threshold with the highest F1 of lesions into the
 ``model.json`` beside the last weights, which is what inference then takes::
 
-    python scripts/measure_thresholds.py ct_mfp_deeplabv3plus_segmentation runs/ct_120/datalist_ct.json \
+    python scripts/measure_thresholds.py runs/ct_120/datalist_ct.json \
       --weights "7 epochs=runs/ct_more_patients/trials/NAME/models/model.pt" "20 epochs=runs/..."
 
 A lesion is found where the overlap with a mark is at least 0.1 (IoU), as everywhere else; docs/reference/metrics.md.
@@ -39,6 +39,7 @@ from bonemets.metrics.pixel import count_pixels, dice, precision
 from bonemets.metrics.predictions import read_label
 
 ROOT = Path(__file__).resolve().parents[1]
+BUNDLE = "ct_mfp_deeplabv3plus_segmentation"
 RECORD = ROOT / "results" / "ct_thresholds.yaml"
 FIGURE = ROOT / "docs" / "reference" / "images" / "ct_thresholds.png"
 PAGE = ROOT / "docs" / "how-to" / "segment-a-study.md"
@@ -166,7 +167,6 @@ def write(record: dict[str, Any]) -> None:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", help="name or folder")
     parser.add_argument("datalist", type=Path)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=PATH")
@@ -175,7 +175,7 @@ def main() -> None:
     try:
         weights = [named(text) for text in arguments.weights]
         items = load_datalist(arguments.datalist, fold=arguments.fold, section="validation")
-        bundle = find_bundle(arguments.bundle)
+        bundle = find_bundle(BUNDLE)
         measured = {name: measure(bundle, path, items) for name, path in weights}
     except InputError as error:
         raise SystemExit(str(error)) from error

@@ -157,7 +157,7 @@ def read_sweep(path: Path, dataset_dir: Path | None = None) -> Sweep:
     if section == "validation":
         _check_last_epoch(models, path)
     stands_for = {model["model"]: rows for model in models if (rows := model.pop("stands_for")) is not None}
-    resources = {**RESOURCES, **_resources(spec, path)}
+    resources = _resources(spec, path)
     names = [model["model"] for model in models]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{path}: several models are called {', '.join(repeated)}; give each a name of its own")
@@ -203,7 +203,7 @@ def _resources(spec: Mapping[str, Any], path: Path) -> dict[str, float]:
         raise InputError(f"{path}: resources: {gpus:g} GPUs need as many processes; set processes: {gpus:g}")
     if processes > 1 and 0 < gpus < processes:
         raise InputError(f"{path}: resources: {processes} processes need a GPU each; set gpus: {processes}")
-    return given
+    return wanted
 
 
 def _models(entry: Any, spec: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
