@@ -10,7 +10,9 @@ describes, can be loaded without running code, are float32 and at most 25 MB, bu
 a benchmark cohort's split (``results/cohorts``) with fold and seed recorded, and the log is of this training and ended.
 
 Into ``bundles/NAME/models`` go ``model.pt`` as it is; ``model.json`` without paths and with ``training`` (log, epochs,
-hours, machine) and the cohort's name; ``training.csv``, a line per epoch. The model cards are made anew.
+hours, machine) and the cohort's name; ``training.csv``, a line per epoch. If the training went on from those that the
+bundle shipped so far, ``started_from`` is their record and their log stays under another name. The model cards are
+made anew.
 """
 
 from __future__ import annotations
@@ -34,12 +36,14 @@ from monai.bundle import ConfigParser
 from bonemets.data.files import write_bytes
 from bonemets.engines.bundles import bundle_metadata, file_sha256
 from bonemets.engines.predictor import checked_provenance
-from bonemets.engines.weights import MAXIMUM_BYTES
+from bonemets.engines.weights import MAXIMUM_BYTES, shipped_record
 from bonemets.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = "training.csv"
 NEEDED = ("sha256", "network_def", "settings", "datalist", "epoch", "metric")
+# What is kept of the record of weights that a training started from.
+OF_THE_START = ("sha256", "commit", "settings", "datalist", "epoch", "metric", "training", "started_from")
 # What a card says of a trial's own measurement; all of it is in the ledger.
 MEASURED = ("dice_pooled", "dice_per_image_bearing", "sensitivity_iou10", "false_positives_per_scan_iou10")
 # What bonemets.handlers.EpochLog writes: "epoch 3/60  train_loss 0.4110  val_lesion_dice 0.4696  (8.1 s an epoch, …".
@@ -179,6 +183,26 @@ def shipped(
     return {**record, "measured": {**part, **threshold, **metrics}}
 
 
+def began_with(record: dict[str, Any], bundle: Path) -> dict[str, Any]:
+    """``started_from`` for a training that went on from other weights: their record, if the bundle ships them.
+
+    Shipped a second time, say with a threshold that was chosen since, weights keep what they have.
+
+    Raises:
+        InputError: the weights in the bundle are not those that their record describes.
+    """
+    start = record["settings"].get("start_weights_sha256")
+    before = shipped_record(bundle) or {}
+    if start is None:
+        return {}
+    if before.get("sha256") == record["sha256"] and "started_from" in before:
+        return {"started_from": before["started_from"]}
+    if before.get("sha256") != start:
+        return {"started_from": {"sha256": start}}
+    kept = {key: before[key] for key in OF_THE_START if key in before}
+    return {"started_from": {**kept, "training": {**before["training"], "log": f"training_{start[:8]}.csv"}}}
+
+
 def ship(options: argparse.Namespace) -> Path:
     """Check, copy and record.
 
@@ -196,9 +220,7 @@ def ship(options: argparse.Namespace) -> Path:
     if weights is None:
         raise InputError(f"{trial}: has neither models/model.pt nor model.pt")
     record = checked_provenance(weights)
-    lacking = [
-        key for key in ("sha256", "network_def", "settings", "datalist", "epoch", "metric") if not record.get(key)
-    ]
+    lacking = [key for key in NEEDED if not record.get(key)]
     if lacking:
         raise InputError(f"{weights.with_suffix('.json')}: has no {', '.join(lacking)}")
     parameters = check_state(weights, record, bundle)
@@ -217,9 +239,16 @@ def ship(options: argparse.Namespace) -> Path:
         hours = float(clock.read_text("utf-8")) / 3600
     measured = json.loads(result.read_text("utf-8")) if result.is_file() else {}
     training = {"parameters": parameters, "epochs": max(epochs), "hours": round(hours, 2)}
-    text = json.dumps(shipped(record, training, measured, data), indent=2) + "\n"
+    start = began_with(record, bundle)
+    text = json.dumps({**shipped(record, training, measured, data), **start}, indent=2) + "\n"
 
     models = bundle / "models"
+    before = start.get("started_from", {}).get("training")
+    if before and not (models / before["log"]).exists():
+        write_bytes(models / before["log"], (models / LOG).read_bytes())
+    for path in models.glob("training_*.csv"):
+        if path.name not in text:  # of a start that these weights did not have
+            path.unlink()
     write_bytes(models / LOG, log_as_csv(epochs))
     # The record before the weights: beside an old record new weights would be built as another network.
     write_bytes(models / "model.json", text.encode())

@@ -58,6 +58,8 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
         "time": f"{training['hours']:.1f} hours{_machine(machine)}",
         "log, record": f"`models/{training['log']}`, a line per epoch; `models/model.json`",
     }
+    if start := record.get("started_from"):
+        rows["started from"] = _start(start)
     if measured := record.get("measured"):
         numbers = ", ".join(
             f"`{key}` {value:.3f}" for key, value in measured.items() if key not in ("section", "patients", "threshold")
@@ -94,6 +96,15 @@ def _on_other_data(record: Record) -> str:
     )
     images = f"{record['n']['images']} images, none of them seen in training"
     return f"{record['data']['kind']}, {images}: {numbers}; record `{record['id']}`"
+
+
+def _start(start: dict[str, Any]) -> str:
+    """What weights a training went on from: their hash and, if the bundle shipped them, their training."""
+    text = f"weights with sha256 `{start['sha256'][:12]}`, not random ones"
+    if training := start.get("training"):
+        text += f": {training['epochs']} epochs at a rate of {start['settings'].get('learning_rate')}, "
+        text += f"{training['hours']:.1f} hours, log `models/{training['log']}`"
+    return text
 
 
 def _width(bundle: Path, record: dict[str, Any]) -> str:

@@ -161,3 +161,31 @@ def test_real_data_need_a_license_and_a_stopped_training_a_word(scripts, options
     assert record["training"]["epochs"] == 2
     assert record["training"]["hours"] == round(2 * 12 / 3600, 2)
     assert "license: CC BY-NC 4.0" in "\n".join(scripts[1].weights(options.root / "bundles" / BUNDLE))
+
+
+def test_what_a_training_started_from_is_kept(scripts, options):
+    """Weights go on from the shipped ones, twice; the record and the logs tell of all three trainings."""
+    models = options.root / "bundles" / BUNDLE / "models"
+    settings = json.loads((options.trial / "models" / "model.json").read_text())["settings"]
+    logs, hashes = [], []
+    for loss in ("0.9000", "0.5000", "0.3000"):
+        network = DualPoolingUNet(features=(4, 4, 8, 8, 8), pooling="max", dac=None)
+        save(options, network.state_dict())
+        change(options, settings={**settings, **({"start_weights_sha256": hashes[-1]} if hashes else {})})
+        (options.trial / "train.log").write_text(LOG.replace("0.9000", loss))
+        scripts[0].ship(options)
+        hashes.append(file_sha256(models / "model.pt"))
+        logs.append((models / "training.csv").read_text())
+        scripts[0].ship(options)  # once more, as after a threshold was chosen
+    record = shipped_record(models.parent)
+    start = record["started_from"]
+    assert (start["sha256"], start["started_from"]["sha256"]) == (hashes[1], hashes[0])
+    assert (models / start["training"]["log"]).read_text() == logs[1]
+    assert (models / start["started_from"]["training"]["log"]).read_text() == logs[0]
+    card = "\n".join(scripts[1].weights(models.parent))
+    assert f"sha256 `{hashes[1][:12]}`, not random ones: 3 epochs at a rate of 0.001" in card
+    change(options, settings={**settings, "start_weights_sha256": "0" * 64})
+    save(options, DualPoolingUNet(features=(4, 4, 8, 8, 8), pooling="max", dac=None).state_dict())
+    scripts[0].ship(options)
+    assert shipped_record(models.parent)["started_from"] == {"sha256": "0" * 64}
+    assert [path.name for path in models.glob("*.csv")] == ["training.csv"]
