@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+CLOSE = {"atol": 1e-9, "rtol": 1e-9}  # of float64
+
 
 def randomized(module: nn.Module, seed: int = 0) -> nn.Module:
     """Evaluation mode, float64, and random numbers everywhere, in the normalizations' statistics too."""
@@ -129,3 +131,19 @@ def resize(x: np.ndarray, height: int, width: int) -> np.ndarray:
             column = (j + 0.5) * x.shape[2] / width - 0.5
             out[:, i, j] = read(x, row, column)
     return out
+
+
+def transposed_conv(x, layer):
+    """Kernel equal to stride, full or depthwise."""
+    weight = layer.weight.detach().numpy()
+    s = layer.stride[0]
+    out = np.zeros((layer.out_channels, x.shape[1] * s, x.shape[2] * s))
+    for o in range(layer.out_channels):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                given = x[:, i // s, j // s]
+                if layer.groups > 1:
+                    out[o, i, j] = given[o] * weight[o, 0, i % s, j % s]
+                else:
+                    out[o, i, j] = given @ weight[:, o, i % s, j % s]
+    return out if layer.bias is None else out + layer.bias.detach().numpy()[:, None, None]
