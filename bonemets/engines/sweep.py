@@ -10,7 +10,8 @@ from typing import Any
 
 from bonemets.engines.bundles import BUNDLES_VARIABLE
 from bonemets.engines.sweep_spec import Sweep, Trial
-from bonemets.engines.sweep_trial import RESULT, TrialError, finished_result, measure_again, run_trial
+from bonemets.engines.sweep_training import TrialError
+from bonemets.engines.sweep_trial import RESULT, finished_result, measure_again, run_trial
 from bonemets.errors import InputError
 
 # What a worker needs to know of this process: where MLflow writes, and where bundles are.

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -21,12 +18,9 @@ from bonemets.data.datalist import load_datalist
 from bonemets.data.files import write_bytes, write_nifti
 from bonemets.engines.bundles import file_sha256
 from bonemets.engines.sweep_spec import Trial, trial_record
+from bonemets.engines.sweep_training import TrialError, train
 
 RESULT = "result.json"
-
-
-class TrialError(RuntimeError):
-    """A trial failed; the message says at what, and where its log is."""
 
 
 def finished_result(trial: Trial, folder: Path) -> dict[str, Any] | None:
@@ -61,7 +55,7 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
         if (done := finished_result(trial, folder)) is not None:
             return done
         _prepare(trial, folder, tracking_uri, sweep)
-        training_seconds = _train(trial, folder, cpus, lock)
+        training_seconds = train(trial, folder, cpus, lock)
         evaluation = _evaluate(trial, folder, cpus)
         result = {
             "format": 1,
@@ -171,58 +165,6 @@ def _prepare(trial: Trial, folder: Path, tracking_uri: str, sweep: str) -> None:
         overlay["network_def"] = trial.network
     write_bytes(folder / "trial.yaml", yaml.safe_dump(overlay, sort_keys=False).encode())
     write_bytes(record, wanted.encode())
-
-
-def _train(trial: Trial, folder: Path, cpus: int, lock: IO[str]) -> float:
-    """Train, and return the seconds that it took, those of earlier pieces included where they are known."""
-    files = [str(path) for path in (*trial.configs, folder / "trial.yaml")]
-    launcher = []
-    if trial.processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={trial.processes}"]
-    command = [sys.executable, *launcher, "-m", "monai.bundle", "run", "--config_file", str(files)]
-    threads = max(1, cpus // trial.processes)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
-    log, clock = folder / "train.log", folder / "training_seconds.txt"
-    with log.open("a", encoding="utf-8") as output:
-        code, seconds = run_by_the_clock(
-            command, clock, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            pass_fds=(lock.fileno(),),
-        )  # fmt: skip
-    if code != 0:
-        lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-        raise TrialError(f"training failed ({lines[-1] if lines else 'no output'}); see {log}")
-    return seconds
-
-
-def run_by_the_clock(command: Sequence[str], clock: Path, *, step: float = 30.0, **options: Any) -> tuple[int, float]:
-    """Run a program and keep in a file for how long, so that the time of one that is killed is not forgotten.
-
-    Args:
-        command: the program.
-        clock: file with the seconds, those of earlier pieces included.
-        step: seconds between two entries, the most that a kill takes away.
-        options: for `subprocess.Popen`.
-
-    Returns:
-        The exit status, and the seconds.
-    """
-    before = float(clock.read_text("utf-8")) if clock.is_file() else 0.0
-    start = time.monotonic()
-    with subprocess.Popen(command, **options) as process:
-        try:
-            while True:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(step)
-                seconds = before + time.monotonic() - start
-                write_bytes(clock, f"{seconds:.1f}\n".encode())
-                if process.returncode is not None:
-                    return process.returncode, seconds
-        except BaseException:
-            process.terminate()  # torchrun then ends the processes that it started; a kill would leave them
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            process.kill()
-            raise
 
 
 def _evaluate(trial: Trial, folder: Path, cpus: int) -> dict[str, Any]:
