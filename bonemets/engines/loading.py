@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from bonemets.engines.bundles import file_sha256
 from bonemets.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -37,19 +38,34 @@ def load_weights(network: torch.nn.Module, weights: Path, advice: str, device: t
         raise InputError(f"{weights} does not fit {advice}") from error
 
 
-def start_from(network: torch.nn.Module, weights: str | Path) -> None:
+def weights_sha256(weights: str | Path) -> str:
+    """The SHA-256 of weights that a training is to go on from, hexadecimal.
+
+    Args:
+        weights: the file.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    if not Path(weights).is_file():
+        raise InputError(f"{weights}: no such file; set start_weights to weights of this bundle")
+    return file_sha256(Path(weights))
+
+
+def start_from(network: torch.nn.Module, weights: str | Path, sha256: str | None = None) -> None:
     """Load trained weights into a network before its training.
 
     Args:
         network: the network, of the kind and size that the weights are of.
         weights: file of a state dict, as trainings and bundles leave it.
+        sha256: the file's, where no other weights will do; None allows any.
 
     Raises:
-        InputError: if there is no such file, it holds no weights, or they are of another network.
+        InputError: if there is no such file, it is another one, it holds no weights, or they are of another network.
     """
     weights = Path(weights)
-    if not weights.is_file():
-        raise InputError(f"{weights}: no such file; set start_weights to weights of this bundle")
+    if sha256 not in (None, found := weights_sha256(weights)):
+        raise InputError(f"{weights}: its SHA-256 is {found}, not {sha256} (start_weights_sha256); set start_weights")
     load_weights(
         network,
         weights,

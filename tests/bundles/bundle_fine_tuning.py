@@ -55,13 +55,14 @@ class FineTuningChecks:
     def test_fine_tuning_of_other_weights_is_told(self: Any, cohort: Path, tmp_path: Path) -> None:
         torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
         (tmp_path / "text.pt").write_text("no weights")
-        for name, words in (
-            ("other.pt", "does not fit"),
-            ("text.pt", "is not a weights file"),
-            ("no.pt", "no such file"),
+        for name, words, knobs in (
+            ("other.pt", "does not fit", {}),
+            ("other.pt", f"not {'0' * 64}", {"start_weights_sha256": "0" * 64}),
+            ("text.pt", "is not a weights file", {}),
+            ("no.pt", "no such file", {}),
         ):
             with pytest.raises(RuntimeError) as caught:
-                self.fine_tuning(cohort, tmp_path, start_weights=str(tmp_path / name))
+                self.fine_tuning(cohort, tmp_path, start_weights=str(tmp_path / name), **knobs)
             error: BaseException | None = caught.value
             while error is not None and not isinstance(error, InputError):
                 error = error.__cause__ or error.__context__
