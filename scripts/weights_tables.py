@@ -99,11 +99,13 @@ def _on_other_data(record: Record) -> str:
 
 
 def _start(start: dict[str, Any]) -> str:
-    """What weights a training went on from: their hash and, if the bundle shipped them, their training."""
-    text = f"weights with sha256 `{start['sha256'][:12]}`, not random ones"
+    """The weights that a training went on from: hash and, if the bundle shipped them, training; then theirs in turn."""
+    text = f"weights with sha256 `{start['sha256'][:12]}`"
     if training := start.get("training"):
         text += f": {training['epochs']} epochs at a rate of {start['settings'].get('learning_rate')}, "
         text += f"{training['hours']:.1f} hours, log `models/{training['log']}`"
+    if before := start.get("started_from"):
+        text += f"; these from {_start(before)}"
     return text
 
 

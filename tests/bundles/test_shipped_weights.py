@@ -69,7 +69,7 @@ def dice(predictor: BundlePredictor, scans: Iterable[tuple[Any, np.ndarray]]) ->
     return measure("dice", PixelCounts(*total.tolist()))
 
 
-# Two thirds of what the weights reach, or more: 0.46, 0.41 and 0.49, CT 0.81; for pictures, 0.97, nearly nine tenths.
+# Two thirds of what the weights reach, or more: 0.46, 0.41 and 0.49, CT 0.83; for pictures, 0.97, nearly nine tenths.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("bundle", "floor"),
@@ -96,7 +96,7 @@ def test_they_find_lesions_in_ct_slices_which_no_network_has_seen(tmp_path: Path
         path = tmp_path / f"{number}.nii.gz"
         write_nifti(path, hu[..., None], slice_affine(slices.origin[number], slices.pixel, 2.5))
         scans.append((read_ct(path), label[..., None]))
-    assert dice(BundlePredictor(ROOT / "bundles" / "ct_mfp_deeplabv3plus_segmentation"), scans) > 0.54
+    assert dice(BundlePredictor(ROOT / "bundles" / "ct_mfp_deeplabv3plus_segmentation"), scans) > 0.56
 
 
 @pytest.mark.slow

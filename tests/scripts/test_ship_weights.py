@@ -183,7 +183,8 @@ def test_what_a_training_started_from_is_kept(scripts, options):
     assert (models / start["training"]["log"]).read_text() == logs[1]
     assert (models / start["started_from"]["training"]["log"]).read_text() == logs[0]
     card = "\n".join(scripts[1].weights(models.parent))
-    assert f"sha256 `{hashes[1][:12]}`, not random ones: 3 epochs at a rate of 0.001" in card
+    assert f"| weights with sha256 `{hashes[1][:12]}`: 3 epochs at a rate of 0.001" in card
+    assert f"; these from weights with sha256 `{hashes[0][:12]}`: 3 epochs at a rate of 0.001" in card
     change(options, settings={**settings, "start_weights_sha256": "0" * 64})
     save(options, DualPoolingUNet(features=(4, 4, 8, 8, 8), pooling="max", dac=None).state_dict())
     scripts[0].ship(options)
