@@ -65,7 +65,9 @@ def start_from(network: torch.nn.Module, weights: str | Path, sha256: str | None
     """
     weights = Path(weights)
     if sha256 not in (None, found := weights_sha256(weights)):
-        raise InputError(f"{weights}: its SHA-256 is {found}, not {sha256} (start_weights_sha256); set start_weights")
+        raise InputError(
+            f"{weights}: its SHA-256 is {found}, not {sha256} (start_weights_sha256); set start_weights to those"
+        )
     load_weights(
         network,
         weights,
