@@ -1,4 +1,4 @@
-"""Write every table of results from results/: model cards, eval_metrics, the README's table, and the reference pages.
+"""Write every table of results from results/: model cards, eval_metrics, README, a how-to's, and the reference pages.
 
 The cards' sections about the shipped weights come from the bundles' ``models/model.json``.
 
@@ -22,15 +22,18 @@ import yaml
 from results_page import page
 from results_tables import Ledger, is_scored, overview, performance, speed
 from sweeps_page import sweeps_page
+from thresholds_page import convergence_page, read_thresholds, thresholds_table
 from weights_tables import weights
 
 from bonemets.data.files import write_bytes
+from bonemets.engines.weights import shipped_record
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import read_records
 from bonemets.reporting.published import Published, read_all_published
 from bonemets.reporting.sweep_summary import read_summaries
 
 ROOT = Path(__file__).resolve().parents[1]
+CT_BUNDLE = "ct_mfp_deeplabv3plus_segmentation"
 
 
 def replace_block(text: str, name: str, lines: list[str], path: Path) -> str:
@@ -104,8 +107,24 @@ def generated_files(root: Path) -> dict[Path, str]:
         shipped = weights(folder, records)
         files[card] = text if shipped is None else replace_block(text, "weights", shipped, card)
         files[metadata] = set_eval_metrics(_read(metadata), eval_metrics(published, ledger), metadata)
+    files |= _thresholds_files(root)
     readme = root / "README.md"
     files[readme] = replace_block(_read(readme), "results", overview(papers, ledger), readme)
+    return files
+
+
+def _thresholds_files(root: Path) -> dict[Path, str]:
+    """The page on convergence, and the how-to with the CT's thresholds; neither over weights of somebody else's."""
+    records = read_thresholds(root / "results" / "thresholds")
+    shipped = {bundle: shipped_record(root / "bundles" / bundle) for bundle in records}
+    hashes = {bundle: str(record["sha256"]) for bundle, record in shipped.items() if record}
+    if len(hashes) < len(records):
+        return {}
+    files = {root / "docs" / "reference" / "convergence.md": convergence_page(records, hashes)}
+    if CT_BUNDLE in records:
+        path = root / "docs" / "how-to" / "segment-a-study.md"
+        lines = thresholds_table(records[CT_BUNDLE], hashes[CT_BUNDLE])
+        files[path] = replace_block(_read(path), "thresholds", lines, path)
     return files
 
 

@@ -1,11 +1,13 @@
-r"""Measure what CT weights find and mark wrongly at every threshold, on the fold that their epoch was chosen on.
+r"""Measure what weights find and mark wrongly at every threshold, on the fold that their epoch was chosen on.
 
-Testing patients are not looked at, so a threshold may be chosen by it. Writes a record, a figure, and the table of
-docs/how-to/segment-a-study.md. ``--choose`` also puts the threshold with the highest F1 of lesions into the
-``model.json`` beside the last weights, which is what inference then takes::
+Testing patients are not looked at, so a threshold may be chosen by it, and whether a longer training finds more.
+Writes ``results/thresholds/BUNDLE.yaml`` and a figure; ``make_tables.py`` then writes docs/reference/convergence.md and
+the table of docs/how-to/segment-a-study.md. ``--choose`` also puts the threshold with the highest F1 of lesions into
+the ``model.json`` beside the last weights, which is what inference then takes. Weights that the record has from the
+same fold are not measured again, unless ``--anew``::
 
-    python scripts/measure_thresholds.py runs/ct_120/datalist_ct.json \
-      --weights "7 epochs=runs/ct_more_patients/trials/NAME/models/model.pt" "20 epochs=runs/..."
+    python scripts/measure_thresholds.py spect_msa_net_segmentation runs/scans/datalist.json --at 1 2 4 \
+      --weights "40 epochs=bundles/spect_msa_net_segmentation/models/model.pt" "60 epochs=runs/..."
 
 A lesion is found where the overlap with a mark is at least 0.1 (IoU), as everywhere else; docs/reference/metrics.md.
 """
@@ -25,7 +27,6 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import yaml
-from compare_simulation import replace_between
 from numpy.typing import NDArray
 
 from bonemets.data import load_datalist, write_bytes
@@ -39,14 +40,11 @@ from bonemets.metrics.pixel import count_pixels, dice, precision
 from bonemets.metrics.predictions import read_label
 
 ROOT = Path(__file__).resolve().parents[1]
-BUNDLE = "ct_mfp_deeplabv3plus_segmentation"
-RECORD = ROOT / "results" / "ct_thresholds.yaml"
-FIGURE = ROOT / "docs" / "reference" / "images" / "ct_thresholds.png"
-PAGE = ROOT / "docs" / "how-to" / "segment-a-study.md"
+RECORDS = ROOT / "results" / "thresholds"
+FIGURES = ROOT / "docs" / "reference" / "images"
 THRESHOLDS = (
     0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999,
 )  # fmt: skip
-SHOWN = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 
 @dataclass
@@ -106,9 +104,9 @@ def figure(record: dict[str, Any]) -> bytes:
         half = next(one for one in rows if one["threshold"] == 0.5)
         left.plot(half["false_positives_per_scan_iou10"], half["sensitivity_iou10"], "o", color=line.get_color(), ms=9)
         right.plot([one["threshold"] for one in rows], [one["dice_pooled"] for one in rows], marker="o", markersize=3)
-    left.set(xlabel="false marks in a patient's 24 slices", ylabel="lesions found", xlim=(0, None), ylim=(0, None))
+    left.set(xlabel="false marks a patient", ylabel="lesions found", xlim=(0, None), ylim=(0, None))
     left.legend(title="large dot: threshold 0.5", fontsize=8, title_fontsize=8)
-    right.set(xlabel="threshold", ylabel="Dice, all slices together", xlim=(0, 1), ylim=(0, None))
+    right.set(xlabel="threshold", ylabel="Dice, all images together", xlim=(0, 1), ylim=(0, None))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -116,23 +114,6 @@ def figure(record: dict[str, Any]) -> bytes:
     drawing.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     plt.close(drawing)
     return buffer.getvalue()
-
-
-def table(record: dict[str, Any]) -> list[str]:
-    """The table of the page: the last weights, which are those that the bundle ships. Bold: the highest F1."""
-    name, measured = list(record["weights"].items())[-1]
-    best = max(one["f1_iou10"] for one in measured["at"])
-    lines = [
-        f"| threshold ({name}) | lesions found | false marks a patient | F1 of lesions | Dice of pixels |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for one in measured["at"]:
-        if one["threshold"] in SHOWN:
-            keys = ("sensitivity_iou10", "false_positives_per_scan_iou10", "f1_iou10", "dice_pooled")
-            found, false, agree, overlap = (one[key] for key in keys)
-            threshold = f"{one['threshold']:g}" if agree < best else f"**{one['threshold']:g}**"
-            lines.append(f"| {threshold} | {found:.0%} | {false:.1f} | {agree:.2f} | {overlap:.2f} |")
-    return lines
 
 
 def choose(measured: dict[str, Any], weights: Path, part: str) -> float:
@@ -154,47 +135,57 @@ def named(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def write(record: dict[str, Any]) -> None:
-    """The record, its figure, and the table of the page."""
-    text = (
-        "# Made by scripts/measure_thresholds.py. Of a patient's 24 slices together: false_positives_per_scan_iou10.\n"
-    )
-    write_bytes(RECORD, (text + yaml.safe_dump(record, sort_keys=False)).encode())
-    write_bytes(FIGURE, figure(record))
-    replace_between(PAGE, "thresholds", table(record))
+def record_before(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """The record as it is, if it is of the same images; empty otherwise."""
+    record = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
+    return dict(record) if all(record.get(key) == value for key, value in about.items()) else {}
+
+
+def write(record: dict[str, Any]) -> list[Path]:
+    """The record and its figure."""
+    path, picture = RECORDS / f"{record['bundle']}.yaml", FIGURES / f"thresholds_{record['bundle']}.png"
+    text = "# Made by scripts/measure_thresholds.py. Scan (false_positives_per_scan_iou10): a patient's images.\n"
+    write_bytes(path, (text + yaml.safe_dump(record, sort_keys=False)).encode())
+    write_bytes(picture, figure(record))
+    return [path, picture]
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", help="name or folder")
     parser.add_argument("datalist", type=Path)
     parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=PATH")
+    parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=PATH", help="each from the one before")
+    parser.add_argument("--at", nargs="+", type=float, help="false positives a patient to compare recall at")
+    parser.add_argument("--anew", action="store_true", help="measure all again, and keep no others of the record")
     parser.add_argument("--choose", action="store_true", help="keep the best threshold beside the last weights")
     arguments = parser.parse_args()
     try:
         weights = [named(text) for text in arguments.weights]
         items = load_datalist(arguments.datalist, fold=arguments.fold, section="validation")
-        bundle = find_bundle(BUNDLE)
-        measured = {name: measure(bundle, path, items) for name, path in weights}
-    except InputError as error:
-        raise SystemExit(str(error)) from error
-    document, part = read_datalist(arguments.datalist), f"validation, fold {arguments.fold}"
-    write(
-        {
+        bundle = find_bundle(arguments.bundle)
+        document, part = read_datalist(arguments.datalist), f"validation, fold {arguments.fold}"
+        about = {
             "bundle": bundle.name,
             "data": document.get("name", arguments.datalist.name),
             "split_sha256": datalist_hash(arguments.datalist),
             "part": part,
             "patients": len({item["patient"] for item in items}),
             "images": len(items),
-            "weights": measured,
         }
-    )
+        before = record_before(RECORDS / f"{bundle.name}.yaml", about)
+        measured = {} if arguments.anew else dict(before.get("weights", {}))
+        for name, path in weights:
+            if measured.get(name, {}).get("sha256") != file_sha256(path):
+                measured[name] = measure(bundle, path, items)
+    except InputError as error:
+        raise SystemExit(str(error)) from error
+    points = arguments.at or before.get("compared_at", [])
+    print("wrote", *write(about | {"compared_at": points, "weights": measured}))
     if arguments.choose:
         name, path = weights[-1]
         print(f"{name}: threshold {choose(measured[name], path, part):g}")
-    print(f"wrote {RECORD}, {FIGURE} and {PAGE}")
 
 
 if __name__ == "__main__":

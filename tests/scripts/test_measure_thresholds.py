@@ -58,10 +58,21 @@ def test_counts_are_the_evaluations(script: ModuleType, threshold: float) -> Non
         assert value == pytest.approx(expected[key], abs=1e-4), key
 
 
-def test_page_shows_the_record(script: ModuleType) -> None:
-    record = yaml.safe_load(script.RECORD.read_text("utf-8"))
-    assert "\n".join(script.table(record)) in script.PAGE.read_text("utf-8")
-    assert script.FIGURE.is_file()
+def test_record_of_the_same_images_is_gone_on_with(script: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "record.yaml"
+    about = {"bundle": "b", "split_sha256": "a1"}
+    assert script.record_before(path, about) == {}
+    record = about | {"weights": {"20 epochs": {"sha256": "b2"}}}
+    path.write_text(yaml.safe_dump(record))
+    assert script.record_before(path, about) == record
+    assert script.record_before(path, about | {"split_sha256": "c3"}) == {}
+
+
+def test_figures_of_the_records_are_there(script: ModuleType) -> None:
+    records = sorted(script.RECORDS.glob("*.yaml"))
+    assert records
+    for path in records:
+        assert (script.FIGURES / f"thresholds_{path.stem}.png").is_file()
 
 
 def test_weights_that_are_not_there(script: ModuleType, tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""docs/reference/convergence.md: had the shipped weights converged? And a how-to's table of thresholds.
+
+Both are written by ``make_tables.py`` from ``results/thresholds/``, which ``measure_thresholds.py`` measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from results_tables import DASH
+from results_tables import table as markdown
+
+from bonemets.errors import InputError
+
+RISE = 0.02
+"""A gain that counts."""
+SHOWN = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+FALSE, FOUND = "false_positives_per_scan_iou10", "sensitivity_iou10"
+NOTICE = "<!-- Written by scripts/make_tables.py from results/thresholds/; change the records, not this file. -->"
+INTRODUCTION = f"""\
+Each line of a table goes on from the weights of the line above, with the learning rate started anew. Weights **had
+converged** if in the next line neither Dice nor lesion recall is higher by {RISE:g} or more. The rule was set before
+the trainings; their specifications in `results/sweeps/` say it, and what was made exact later. All is measured on the
+fold that epochs (and the CT's threshold) were chosen on, so that testing patients decide nothing; for the same reason
+the numbers are a little too good, and [measured sweeps](measured-sweeps.md) has those of testing patients. *Dice*: of
+all pixels together, at a threshold of 0.5. *Recall*: lesions that are found (IoU of 0.1 or more; of CT once in each
+slice) at so many false positives a patient, between neighboring thresholds by a straight line. One training each: that
+another seed would be as good is not said."""
+
+
+def read_thresholds(folder: Path) -> dict[str, dict[str, Any]]:
+    """Bundle → its record, of every file in a folder.
+
+    Raises:
+        InputError: a record lacks what the tables need.
+    """
+    records = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted(folder.glob("*.yaml"))}
+    for name, record in records.items():
+        if missing := {"data", "part", "patients", "images", "compared_at", "weights"} - set(record):
+            raise InputError(f"{folder / name}.yaml: lacks {', '.join(sorted(missing))}; run measure_thresholds.py")
+    return records
+
+
+def recall_at(measured: Mapping[str, Any], false_positives: float) -> float:
+    """Lesions found at so many false positives a patient.
+
+    Args:
+        measured: weights of a record, with what was counted at each threshold in ``at``.
+        false_positives: false positives a patient.
+
+    Returns:
+        Recall, 0 to 1, on a straight line between the neighboring thresholds. If no threshold marks so many, that of
+        the one that marks most; NaN if all mark more.
+    """
+    rows = sorted(measured["at"], key=lambda one: (one[FALSE], one[FOUND]))
+    false, found = ([float(one[key]) for one in rows] for key in (FALSE, FOUND))
+    return float("nan") if false_positives < false[0] else float(np.interp(false_positives, false, found))
+
+
+def compared(measured: Mapping[str, Any], points: Sequence[float]) -> list[float]:
+    """What the rule compares: Dice at a threshold of 0.5, then recall at each number of false positives."""
+    half = next(one["dice_pooled"] for one in measured["at"] if one["threshold"] == 0.5)
+    return [float(half), *(recall_at(measured, point) for point in points)]
+
+
+def had_converged(before: Mapping[str, Any], after: Mapping[str, Any], points: Sequence[float]) -> bool:
+    """Whether nothing that is compared rises by `RISE` or more. What either lacks is not compared."""
+    rises = np.subtract(compared(after, points), compared(before, points))
+    # Rounded as the record is, so that a rise of exactly 0.02 is one.
+    return not bool(np.any(np.round(rises, 4) >= RISE))
+
+
+def convergence_page(records: Mapping[str, Mapping[str, Any]], shipped: Mapping[str, str]) -> str:
+    """The page.
+
+    Args:
+        records: bundle → its record.
+        shipped: bundle → SHA-256 of the weights that it ships.
+    """
+    lines = ["# Had the weights converged?", "", NOTICE, "", *INTRODUCTION.splitlines(), ""]
+    if not records:
+        lines += ["Nothing is measured yet.", ""]
+    for bundle, record in records.items():
+        lines += _bundle(bundle, record, shipped[bundle])
+    return "\n".join(lines)
+
+
+def _bundle(bundle: str, record: Mapping[str, Any], shipped: str) -> list[str]:
+    points, weights = record["compared_at"], list(record["weights"].items())
+    rows = [
+        [
+            f"**{name}, shipped**" if one["sha256"] == shipped else name,
+            f"`{one['sha256'][:12]}`",
+            *(f"{value:.3f}" if np.isfinite(value) else DASH for value in compared(one, points)),
+        ]
+        for name, one in weights
+    ]
+    verdicts = [
+        f"- {name}: {'had converged' if had_converged(one, after, points) else 'had **not** converged'}."
+        for (name, one), (_, after) in pairwise(weights)
+    ]
+    header = ["weights", "sha256", "Dice", *(f"recall at {point:g}" for point in points)]
+    return [
+        f"## {bundle}", "",
+        f"{record['data']}; {record['part']}: {record['patients']} patients, {record['images']} images. "
+        f"All thresholds: [record](../../results/thresholds/{bundle}.yaml).", "",
+        *markdown(header, rows), "",
+        *verdicts, f"- {weights[-1][0]}: not known, no training has gone on from there.", "",
+        f"![Lesions found against false positives, and Dice against the threshold](images/thresholds_{bundle}.png)", "",
+    ]  # fmt: skip
+
+
+def thresholds_table(record: Mapping[str, Any], shipped: str) -> list[str]:
+    """What the shipped weights find and mark wrongly at some thresholds. Bold: the highest F1.
+
+    Raises:
+        InputError: the record is of other weights.
+    """
+    found_weights = [item for item in record["weights"].items() if item[1]["sha256"] == shipped]
+    if not found_weights:
+        raise InputError(f"the shipped weights {shipped[:12]} are not in results/thresholds; run measure_thresholds.py")
+    name, measured = found_weights[0]
+    best = max(one["f1_iou10"] for one in measured["at"])
+    lines = [
+        f"| threshold ({name}) | lesions found | false marks a patient | F1 of lesions | Dice of pixels |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for one in measured["at"]:
+        if one["threshold"] in SHOWN:
+            found, false, agree, overlap = (one[key] for key in (FOUND, FALSE, "f1_iou10", "dice_pooled"))
+            threshold = f"{one['threshold']:g}" if agree < best else f"**{one['threshold']:g}**"
+            lines.append(f"| {threshold} | {found:.0%} | {false:.1f} | {agree:.2f} | {overlap:.2f} |")
+    return lines
