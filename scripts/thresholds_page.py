@@ -29,8 +29,9 @@ the trainings; their specifications in `results/sweeps/` say it, and what was ma
 fold that epochs (and the CT's threshold) were chosen on, so that testing patients decide nothing; for the same reason
 the numbers are a little too good, and [measured sweeps](measured-sweeps.md) has those of testing patients. *Dice*: of
 all pixels together, at a threshold of 0.5. *Recall*: lesions that are found (IoU of 0.1 or more; of CT once in each
-slice) at so many false positives a patient, between neighboring thresholds by a straight line. One training each: that
-another seed would be as good is not said."""
+slice) at so many false positives a patient, between neighboring thresholds by a straight line; where even the lowest
+threshold marks fewer, all that is found there, and – where every one marks more. One training each: that another seed
+would be as good is not said."""
 
 
 def read_thresholds(folder: Path) -> dict[str, dict[str, Any]]:
