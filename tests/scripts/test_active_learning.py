@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
+import active_learning_figure
+import active_learning_page
+import active_learning_study
 import numpy as np
 import pytest
 import yaml
@@ -14,15 +15,7 @@ import yaml
 from bonemets.data import planar_affine, write_datalist, write_nifti
 from bonemets.errors import InputError
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 STRATEGIES = ["random", "mean_entropy", "view_disagreement", "diversity", "uncertain_and_diverse", "everything"]
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    sys.path.insert(0, str(SCRIPTS))
-    yield [importlib.import_module(f"active_learning_{name}") for name in ("study", "page", "figure")]
-    sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +53,18 @@ def recipe():
 
 
 @pytest.fixture(scope="module")
-def work(scripts, cohort, recipe, tmp_path_factory):
+def work(cohort, recipe, tmp_path_factory):
     """A finished study."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    run(scripts, folder / "recipe.yaml", cohort, folder)
+    run(folder / "recipe.yaml", cohort, folder)
     return folder
 
 
-def run(scripts, *arguments):
+def run(*arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["active_learning_study.py", *map(str, arguments)])
-        scripts[0].main()
+        active_learning_study.main()
 
 
 def numbers(path):
@@ -88,13 +81,13 @@ def test_strategies_share_their_start_and_ask_for_what_is_not_labeled(work):
         assert len(set(second)) == len(second) == (10 if strategy == "everything" else 6)
 
 
-def test_goes_on_after_a_kill_with_the_same_numbers(scripts, work, cohort):
+def test_goes_on_after_a_kill_with_the_same_numbers(work, cohort):
     folder = work / "seed_3" / "diversity"
     before = numbers(folder / "round_2.json")
     untouched = (work / "seed_3" / "random" / "round_2.json").stat().st_mtime_ns
     for path in folder.glob("*"):
         path.unlink()
-    learn = scripts[0].Study.learn
+    learn = active_learning_study.Study.learn
 
     def killed(self, learner, labeled, steps, seeds, path, *times):
         if path.name == "round_2":
@@ -103,37 +96,36 @@ def test_goes_on_after_a_kill_with_the_same_numbers(scripts, work, cohort):
         learn(self, learner, labeled, steps, seeds, path, *times)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scripts[0].Study, "learn", killed)
+        patch.setattr(active_learning_study.Study, "learn", killed)
         with pytest.raises(KeyboardInterrupt):
-            run(scripts, work / "recipe.yaml", cohort, work)
+            run(work / "recipe.yaml", cohort, work)
     assert sorted(path.name for path in folder.glob("*")) == ["round_1.json", "round_1.pt", "round_2.partial"]
-    run(scripts, work / "recipe.yaml", cohort, work)
+    run(work / "recipe.yaml", cohort, work)
     assert numbers(folder / "round_2.json") == before
     assert (work / "seed_3" / "random" / "round_2.json").stat().st_mtime_ns == untouched
     assert sorted(path.name for path in folder.glob("*")) == ["round_1.json", "round_2.json", "round_2.pt"]
 
 
-def test_a_folder_of_another_recipe(scripts, work, cohort, recipe):
+def test_a_folder_of_another_recipe(work, cohort, recipe):
     with pytest.raises(InputError, match="another recipe"):
-        scripts[0].Study({**recipe, "start": 3}, cohort, work)
+        active_learning_study.Study({**recipe, "start": 3}, cohort, work)
 
 
-def test_the_page_says_what_is_done(scripts, work, recipe):
-    _, page, figure = scripts
-    record = page.gather(work, {**recipe, "seeds": [3, 4]})
+def test_the_page_says_what_is_done(work, recipe):
+    record = active_learning_page.gather(work, {**recipe, "seeds": [3, 4]})
     record = yaml.safe_load(yaml.safe_dump(record))
     assert record["unfinished"] == {4: STRATEGIES}
-    text = page.page(record)
+    text = active_learning_page.page(record)
     assert "Seeds done: 3. **Not done of seed 4**: all strategies." in text
-    assert all(f"| {page.NAMES[strategy]} |" in text for strategy in STRATEGIES)
-    svg = figure.curves_svg(record)
+    assert all(f"| {active_learning_page.NAMES[strategy]} |" in text for strategy in STRATEGIES)
+    svg = active_learning_figure.curves_svg(record)
     assert svg.startswith(b"<?xml")
-    assert svg == figure.curves_svg(record)
+    assert svg == active_learning_figure.curves_svg(record)
 
 
-def test_nothing_is_done_yet(scripts, recipe, tmp_path):
+def test_nothing_is_done_yet(recipe, tmp_path):
     with pytest.raises(InputError, match="run the study first"):
-        scripts[1].gather(tmp_path, recipe)
+        active_learning_page.gather(tmp_path, recipe)
 
 
 class TestComparison:
@@ -143,27 +135,28 @@ class TestComparison:
         worse = {"froc_sensitivity_at_1": [0.2, 0.3, 0.4 + gains[1]]}
         return {seed: {"random": curve, "mean_entropy": better, "diversity": worse} for seed in (0, 1, 2)}
 
-    def record(self, scripts, gains):
-        return {"comparison": {"froc_sensitivity_at_1": scripts[1].compare(self.seeds(gains), "froc_sensitivity_at_1")}}
+    def record(self, gains):
+        compared = active_learning_page.compare(self.seeds(gains), "froc_sensitivity_at_1")
+        return {"comparison": {"froc_sensitivity_at_1": compared}}
 
-    def test_areas_and_the_winner(self, scripts):
-        record = self.record(scripts, (0.1, -0.1))
+    def test_areas_and_the_winner(self):
+        record = self.record((0.1, -0.1))
         compared = record["comparison"]["froc_sensitivity_at_1"]
         # Trapezoids: the middle of three values counts a half, the last a quarter.
         assert compared["random"]["areas"] == [0.3] * 3
         assert compared["mean_entropy"]["differences"] == [0.05] * 3
         assert compared["diversity"]["differences"] == [-0.025] * 3
-        text = scripts[1].verdict(record)
+        text = active_learning_page.verdict(record)
         assert "**mean entropy** is first (+0.050" in text
         assert "Better than random in all 3 seeds: mean entropy." in text
         assert "Worse in all 3 seeds: diversity." in text
 
-    def test_random_wins(self, scripts):
-        assert scripts[1].verdict(self.record(scripts, (-0.1, -0.2))).startswith("**Random wins**")
+    def test_random_wins(self):
+        assert active_learning_page.verdict(self.record((-0.1, -0.2))).startswith("**Random wins**")
 
 
-def test_labels_do_not_overlap(scripts):
-    spread = scripts[2].spread
+def test_labels_do_not_overlap():
+    spread = active_learning_figure.spread
     assert spread([0.0, 1.0], 0.5) == [0.0, 1.0]
     assert spread([2.0, 2.0, 2.0], 1.0) == [1.0, 2.0, 3.0]
     places = spread([0.30, 0.10, 0.11, 0.29], 0.05)

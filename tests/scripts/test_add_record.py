@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
+import add_record
 import pytest
 
 from bonemets.reporting.ledger import read_records
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
 def add(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("add_record", ROOT / "scripts" / "add_record.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     for seed, value in ((0, 0.4), (1, 0.6)):
         document = {"section": "test", "datalist": {"name": "Simulated scans", "sha256": "a1" * 32}, "patients": 3}
         document |= {"images": 6, "dice_pooled": value, "weights_sha256": f"{seed}b" * 32}
@@ -29,7 +23,7 @@ def add(tmp_path, monkeypatch):
         ledger = ["--ledger", str(tmp_path / "ledger")]
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["add_record.py", *arguments, *common, *ledger])
-        return module.main()
+        return add_record.main()
 
     return run
 

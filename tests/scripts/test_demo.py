@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -11,20 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import demo
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def demo():
-    spec = importlib.util.spec_from_file_location("demo", ROOT / "scripts" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["demo"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def append(demo, tmp_path):
+def append(tmp_path):
     """A step that appends a letter to a file."""
 
     def make(letter: str, output: str = "out/text", **options):
@@ -39,7 +31,7 @@ def append(demo, tmp_path):
     return make
 
 
-def test_done_steps_are_skipped_and_changed_ones_restart(demo, append, tmp_path, capsys):
+def test_done_steps_are_skipped_and_changed_ones_restart(append, tmp_path, capsys):
     text = tmp_path / "out" / "text"
     restart = {"restart": [tmp_path / "out"]}
     demo.Steps(tmp_path).run(append("a", **restart), 1)
@@ -53,7 +45,7 @@ def test_done_steps_are_skipped_and_changed_ones_restart(demo, append, tmp_path,
     assert text.read_text() == "b"
 
 
-def test_a_change_reaches_all_later_steps(demo, append, tmp_path):
+def test_a_change_reaches_all_later_steps(append, tmp_path):
     def run(first: str) -> str:
         steps = demo.Steps(tmp_path)
         steps.run(append(first, "out/first"), 2)
@@ -65,7 +57,7 @@ def test_a_change_reaches_all_later_steps(demo, append, tmp_path):
     assert run("b") == "zz"
 
 
-def test_a_stopped_step_goes_on_without_restart(demo, append, tmp_path):
+def test_a_stopped_step_goes_on_without_restart(append, tmp_path):
     step = append("a", restart=[tmp_path / "out"])
     steps = demo.Steps(tmp_path)
     steps.run(step, 1)
@@ -76,14 +68,14 @@ def test_a_stopped_step_goes_on_without_restart(demo, append, tmp_path):
     assert (tmp_path / "out" / "text").read_text() == "aa"
 
 
-def test_a_failure_shows_its_last_lines_and_is_not_done(demo, tmp_path):
+def test_a_failure_shows_its_last_lines_and_is_not_done(tmp_path):
     step = demo.Step("bad", "Fail", [sys.executable, "-c", "print('this is why'); raise SystemExit(3)"], [])
     for _ in range(2):
         with pytest.raises(SystemExit, match=r"this is why(.|\n)*status 3"):
             demo.Steps(tmp_path).run(step, 1)
 
 
-def test_only_chosen_lines_are_shown_and_all_are_logged(demo, tmp_path, capsys):
+def test_only_chosen_lines_are_shown_and_all_are_logged(tmp_path, capsys):
     code = "print('epoch 1/2 loss 0.5'); print('noise')"
     step = demo.Step("train", "Train", [sys.executable, "-c", code], [], show=r"epoch \d+/\d+")
     demo.Steps(tmp_path).run(step, 1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
+import inference
+import inference_worker
 import pytest
 import yaml
 
@@ -15,28 +16,19 @@ BUNDLE = ROOT / "bundles" / "skin_sc_unext_segmentation"
 
 
 @pytest.fixture(scope="module")
-def worker():
-    path = ROOT / "benchmarks" / "inference_worker.py"
-    spec = importlib.util.spec_from_file_location("inference_worker", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def task(worker, tmp_path_factory):
+def task(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     task = {"bundle": str(BUNDLE), "overlays": ["compact"], "folder": str(folder), "size": [32, 64], "threads": 1}
     task |= {"seconds": 0.0, "repeats": 2}
-    answer = worker.export(task)
+    answer = inference_worker.export(task)
     assert answer["input"] == [1, 3, 32, 64] and answer["parameters"] > 10_000
     return task
 
 
 @pytest.mark.slow  # the export
 @pytest.mark.parametrize("runtime", ["eager", "torchscript", "onnxruntime", "openvino"])
-def test_a_runtime_gives_the_networks_own_logits(worker, task, runtime):
-    answer = worker.measure(task | {"runtime": runtime})
+def test_a_runtime_gives_the_networks_own_logits(task, runtime):
+    answer = inference_worker.measure(task | {"runtime": runtime})
     assert answer["difference"] < 1e-5
     assert answer["passes"] == 2
     assert 0 < answer["fastest_ms"] <= answer["median_ms"]
@@ -44,21 +36,21 @@ def test_a_runtime_gives_the_networks_own_logits(worker, task, runtime):
 
 
 @pytest.mark.slow
-def test_stages_of_the_inference_configuration_are_timed(worker, tmp_path):
+def test_stages_of_the_inference_configuration_are_timed(tmp_path):
     task = {"bundle": str(BUNDLE), "folder": str(tmp_path), "size": [48, 40], "threads": 1, "repeats": 2}
-    answer = worker.pipeline(task)
+    answer = inference_worker.pipeline(task)
     assert answer["what"] == "a picture of 48×40, PNG" and answer["passes"] == 2
     assert list(answer["median_ms"]) == ["pre-processing", "inference", "post-processing and writing"]
     assert all(value > 0 for value in answer["median_ms"].values())
     assert list((tmp_path / "masks").rglob("picture_seg.png"))
 
 
-def test_passes_go_on_until_the_time_is_up(worker):
-    times = worker.timed(lambda: sum(range(20_000)), seconds=0.05, repeats=1)
+def test_passes_go_on_until_the_time_is_up():
+    times = inference_worker.timed(lambda: sum(range(20_000)), seconds=0.05, repeats=1)
     assert sum(times) >= 50 > sum(times[:-1])
 
 
-def test_peak_memory_is_that_of_the_process_and_not_of_its_parent(worker):
+def test_peak_memory_is_that_of_the_process_and_not_of_its_parent():
     ballast = bytearray(300_000_000)
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import inference_worker as w; "
     answer = subprocess.run(
@@ -68,18 +60,15 @@ def test_peak_memory_is_that_of_the_process_and_not_of_its_parent(worker):
 
 
 def test_widths_are_merged_on_the_same_machine_only():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    merge = importlib.import_module("inference").merge
-    sys.path.remove(str(ROOT / "benchmarks"))
     common = {"machine": {"cores": 2}, "threads": 2, "repeats": 3}
     paper = common | {"widths": [{"name": "paper", "at": 1}], "pipeline": {"passes": 3}}
     compact = common | {"widths": [{"name": "compact", "at": 2}]}
-    merged = merge(compact, paper)
+    merged = inference.merge(compact, paper)
     assert [width["name"] for width in merged["widths"]] == ["paper", "compact"]
-    assert merge(merged, compact)["pipeline"] == {"passes": 3}
-    assert merge(merged, common | {"widths": [{"name": "paper", "at": 3}]})["widths"][0]["at"] == 3
-    assert merge(merged, compact | {"machine": {"cores": 4}})["widths"] == compact["widths"]
-    assert merge(None, paper) is paper
+    assert inference.merge(merged, compact)["pipeline"] == {"passes": 3}
+    assert inference.merge(merged, common | {"widths": [{"name": "paper", "at": 3}]})["widths"][0]["at"] == 3
+    assert inference.merge(merged, compact | {"machine": {"cores": 4}})["widths"] == compact["widths"]
+    assert inference.merge(None, paper) is paper
 
 
 @pytest.mark.slow

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
+import make_cohort
 import pytest
 import yaml
 
@@ -29,14 +29,6 @@ content_sha256: null
 """
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("make_cohort", ROOT / "scripts" / "make_cohort.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def cohort(tmp_path):
     """A data list of one training and one testing item."""
@@ -49,23 +41,23 @@ def cohort(tmp_path):
     return tmp_path / "datalist.json"
 
 
-def test_the_content_hash_is_that_of_sorted_lines_of_unpacked_files(script, cohort):
+def test_the_content_hash_is_that_of_sorted_lines_of_unpacked_files(cohort):
     contents = {"a.nii.gz": b"image", "b.nii.gz": b"label", "c.png": b"other", "datalist.json": cohort.read_bytes()}
     lines = "".join(f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents))
-    assert script.content_hash(cohort) == hashlib.sha256(lines.encode()).hexdigest()
+    assert make_cohort.content_hash(cohort) == hashlib.sha256(lines.encode()).hexdigest()
 
 
-def test_the_content_hash_sees_labels_and_not_how_they_are_packed(script, cohort):
-    before, label = script.content_hash(cohort), cohort.parent / "b.nii.gz"
+def test_the_content_hash_sees_labels_and_not_how_they_are_packed(cohort):
+    before, label = make_cohort.content_hash(cohort), cohort.parent / "b.nii.gz"
     label.write_bytes(gzip.compress(b"label", compresslevel=1, mtime=7))
-    assert script.content_hash(cohort) == before
+    assert make_cohort.content_hash(cohort) == before
     label.write_bytes(gzip.compress(b"lavel"))
-    assert script.content_hash(cohort) != before
+    assert make_cohort.content_hash(cohort) != before
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_shipped_recipes_can_be_used(script, path):
-    recipe = script.read_recipe(path)
+def test_shipped_recipes_can_be_used(path):
+    recipe = make_cohort.read_recipe(path)
     assert recipe["name"] == path.stem
     assert recipe["patients"] * recipe["test_share"] >= 10
     assert {recipe["datalist_sha256"] is None, recipe["content_sha256"] is None} in ({True}, {False})
@@ -79,29 +71,29 @@ def test_shipped_recipes_can_be_used(script, path):
         ({"simulation_version": "0"}, "needs simulation_version 0"),
     ],
 )
-def test_a_wrong_recipe_is_refused_in_one_line(script, tmp_path, change, message):
+def test_a_wrong_recipe_is_refused_in_one_line(tmp_path, change, message):
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(TINY) | change))
     with pytest.raises(InputError, match=message) as error:
-        script.read_recipe(path)
+        make_cohort.read_recipe(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.slow
-def test_a_cohort_is_made_recorded_and_recognized(script, tmp_path, monkeypatch, capsys):
+def test_a_cohort_is_made_recorded_and_recognized(tmp_path, monkeypatch, capsys):
     recipe, out = tmp_path / "tiny.yaml", tmp_path / "cohort"
     recipe.write_text(TINY)
 
     def run(*more: str) -> int:
         monkeypatch.setattr(sys, "argv", ["make_cohort.py", str(recipe), str(out), *more])
-        return script.main()
+        return make_cohort.main()
 
     assert run("--record") == 0
     recorded = yaml.safe_load(recipe.read_text())
     assert recipe.read_text().startswith("# a comment that stays\n")
-    assert recorded["content_sha256"] == script.content_hash(out / "datalist.json")
+    assert recorded["content_sha256"] == make_cohort.content_hash(out / "datalist.json")
     assert run() == 0
     assert "as recorded" in capsys.readouterr().out
-    script.record_hashes(recipe, {"content_sha256": "0" * 64})
+    make_cohort.record_hashes(recipe, {"content_sha256": "0" * 64})
     assert run() == 1
     assert "which is recorded" in capsys.readouterr().out

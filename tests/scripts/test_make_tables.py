@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import shutil
 import sys
 from pathlib import Path
 
+import make_tables
 import pytest
+import results_page
+import results_tables
 import yaml
 
 from bonemets.errors import InputError
@@ -38,13 +40,6 @@ RECORD = {
 }
 
 
-@pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    yield importlib.import_module("make_tables")
-    sys.path.remove(str(ROOT / "scripts"))
-
-
 @pytest.fixture
 def project(tmp_path):
     """A copy of what the script reads and writes."""
@@ -60,9 +55,9 @@ def project(tmp_path):
     return tmp_path
 
 
-def run(script, monkeypatch, project: Path, *more: str) -> int:
+def run(monkeypatch, project: Path, *more: str) -> int:
     monkeypatch.setattr(sys, "argv", ["make_tables.py", "--root", str(project), *more])
-    return script.main()
+    return make_tables.main()
 
 
 def numbers(text: str) -> set[float]:
@@ -102,16 +97,16 @@ def test_an_overlay_says_what_the_paper_printed(bundle, key):
             assert given <= said or {round(value / 100, 6) for value in given} <= said, metric.printed
 
 
-def test_tables_are_up_to_date(script, monkeypatch, capsys):
-    assert run(script, monkeypatch, ROOT, "--check") == 0, capsys.readouterr().err
+def test_tables_are_up_to_date(monkeypatch, capsys):
+    assert run(monkeypatch, ROOT, "--check") == 0, capsys.readouterr().err
 
 
-def test_a_record_reaches_every_table(script, monkeypatch, project, capsys):
+def test_a_record_reaches_every_table(monkeypatch, project, capsys):
     write_record(project / "results" / "measured", RECORD)
-    assert run(script, monkeypatch, project, "--check") == 1
+    assert run(monkeypatch, project, "--check") == 1
     assert "README.md differs" in capsys.readouterr().err
-    assert run(script, monkeypatch, project) == 0
-    assert run(script, monkeypatch, project, "--check") == 0
+    assert run(monkeypatch, project) == 0
+    assert run(monkeypatch, project, "--check") == 0
     bundle = project / "bundles" / BUNDLE
     metrics = json.loads((bundle / "configs" / "metadata.json").read_text("utf-8"))["eval_metrics"]
     assert metrics == {
@@ -132,33 +127,33 @@ def test_a_record_reaches_every_table(script, monkeypatch, project, capsys):
     ).read_text("utf-8")
 
 
-def test_rows_that_are_the_same_setting_share_a_record(script, monkeypatch, project):
+def test_rows_that_are_the_same_setting_share_a_record(monkeypatch, project):
     row = "ct_mfp_deeplabv3plus_segmentation/table5_row1"
     record = RECORD | {"rows": [row], "metrics": {"macro_dice_pooled": {"value": 0.8768}}}
     write_record(project / "results" / "measured", record)
-    assert run(script, monkeypatch, project) == 0
+    assert run(monkeypatch, project) == 0
     page = (project / "docs" / "reference" / "published-and-measured.md").read_text("utf-8")
     rows = [line for line in page.splitlines() if "/ 87.7 [dual_pooling]" in line]
     assert [re.search(r"`(\w+)`", line).group(1) for line in rows] == ["table1_row1_aspp", "table5_row1_deeplabv3plus"]
 
 
-def test_the_better_status_and_then_the_newest_record_is_shown(script, project):
+def test_the_better_status_and_then_the_newest_record_is_shown(project):
     older = RECORD | {"id": "older", "date": "2026-01-01", "status": "same-data"}
-    ledger = importlib.import_module("results_tables").Ledger([RECORD, older], PAPERS)
+    ledger = results_tables.Ledger([RECORD, older], PAPERS)
     row = PAPERS[BUNDLE].rows["table2_row6"]
     assert ledger.best(PAPERS[BUNDLE], row) is older
     newest = RECORD | {"id": "newest", "date": "2026-12-01"}
-    ledger = importlib.import_module("results_tables").Ledger([newest, RECORD], PAPERS)
+    ledger = results_tables.Ledger([newest, RECORD], PAPERS)
     assert ledger.best(PAPERS[BUNDLE], row) is newest
 
 
-def test_speed_is_shown_with_its_machine(script):
+def test_speed_is_shown_with_its_machine():
     entry = {"median_ms": 100.0, "fastest_ms": 90.0, "passes": 3, "peak_memory_mb": 900, "libraries_mb": 300}
     runtimes = {"eager": entry | {"difference": 0.0}, "openvino": entry | {"median_ms": 40.0, "difference": 2e-6}}
     width = {"name": "paper", "parameters": 51_012_157, "input": [1, 1, 1024, 256], "runtimes": runtimes}
     machine = {"processor": "a processor", "cores": 4, "torch": "2", "onnxruntime": "1", "openvino": "3"}
     found = {"machine": machine, "threads": 2, "repeats": 3, "widths": [width]}
-    lines = importlib.import_module("results_tables").speed(BUNDLE, {"bundles": {BUNDLE: found}})
+    lines = results_tables.speed(BUNDLE, {"bundles": {BUNDLE: found}})
     assert "paper, 51,012,157 parameters, input 1×1×1024×256:" in lines
     assert "| OpenVINO | 40 | 2.50 | 900 | 2e-06 |" in lines
     assert lines[-1].startswith("a processor, 2 of 4 cores; PyTorch 2, ONNX Runtime 1, OpenVINO 3.")
@@ -171,25 +166,24 @@ def test_speed_is_shown_with_its_machine(script):
         ({"rows": ["no_such_bundle/table2_row1"]}, "no_such_bundle"),
     ],
 )
-def test_a_record_of_no_row_is_refused(script, monkeypatch, project, capsys, change, message):
+def test_a_record_of_no_row_is_refused(monkeypatch, project, capsys, change, message):
     write_record(project / "results" / "measured", RECORD | change)
-    assert run(script, monkeypatch, project) == 2
+    assert run(monkeypatch, project) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_card_without_markers_is_refused(script, project):
+def test_a_card_without_markers_is_refused(project):
     card = project / "card.md"
     with pytest.raises(InputError, match="card.md: needs '<!-- generated: speed -->'"):
-        script.replace_block("no markers", "speed", ["a"], card)
+        make_tables.replace_block("no markers", "speed", ["a"], card)
     text = "<!-- generated: speed -->\nold\n<!-- /generated -->\n"
-    assert script.replace_block(text, "speed", ["new"], card) == text.replace("old", "new")
+    assert make_tables.replace_block(text, "speed", ["new"], card) == text.replace("old", "new")
 
 
 def test_commands_name_files_and_networks_that_are_there():
-    page = importlib.import_module("results_page")
     for published in PAPERS.values():
         for row in published.rows.values():
-            text = page.command(published, row) or ""
+            text = results_page.command(published, row) or ""
             for files in re.findall(r"--config_file \"(\[.*?\])\"", text):
                 for name in yaml.safe_load(files):
                     assert (ROOT / "bundles" / published.bundle / name).is_file()
@@ -198,7 +192,7 @@ def test_commands_name_files_and_networks_that_are_there():
 
 
 @pytest.mark.parametrize(("kind", "other", "shown"), [("real", True, 2), ("simulated", True, 1), ("real", False, 0)])
-def test_weights_measured_on_other_data_say_so_in_the_card(script, kind, other, shown):
+def test_weights_measured_on_other_data_say_so_in_the_card(kind, other, shown):
     from weights_tables import weights
 
     bundle = ROOT / "bundles" / BUNDLE

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import measure_thresholds
 import numpy as np
 import pytest
 import yaml
@@ -18,15 +16,6 @@ from bonemets.errors import InputError
 from bonemets.metrics.cohort import Cohort
 from bonemets.metrics.image import measure_image
 from bonemets.metrics.measures import estimate
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(SCRIPTS))
-    yield importlib.import_module("measure_thresholds")
-    sys.path.remove(str(SCRIPTS))
 
 
 def images(number: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -43,8 +32,8 @@ def images(number: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
-def test_counts_are_the_evaluations(script: ModuleType, threshold: float) -> None:
-    cases, counts = images(6), script.Counts()
+def test_counts_are_the_evaluations(threshold: float) -> None:
+    cases, counts = images(6), measure_thresholds.Counts()
     for probability, truth in cases:
         counts.add(probability >= threshold, truth)
     results = [
@@ -58,31 +47,31 @@ def test_counts_are_the_evaluations(script: ModuleType, threshold: float) -> Non
         assert value == pytest.approx(expected[key], abs=1e-4), key
 
 
-def test_record_of_the_same_images_is_gone_on_with(script: ModuleType, tmp_path: Path) -> None:
+def test_record_of_the_same_images_is_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "record.yaml"
     about = {"bundle": "b", "split_sha256": "a1"}
-    assert script.record_before(path, about) == {}
+    assert measure_thresholds.record_before(path, about) == {}
     record = about | {"weights": {"20 epochs": {"sha256": "b2"}}}
     path.write_text(yaml.safe_dump(record))
-    assert script.record_before(path, about) == record
-    assert script.record_before(path, about | {"split_sha256": "c3"}) == {}
+    assert measure_thresholds.record_before(path, about) == record
+    assert measure_thresholds.record_before(path, about | {"split_sha256": "c3"}) == {}
 
 
-def test_figures_of_the_records_are_there(script: ModuleType) -> None:
-    records = sorted(script.RECORDS.glob("*.yaml"))
+def test_figures_of_the_records_are_there() -> None:
+    records = sorted(measure_thresholds.RECORDS.glob("*.yaml"))
     assert records
     for path in records:
-        assert (script.FIGURES / f"thresholds_{path.stem}.png").is_file()
+        assert (measure_thresholds.FIGURES / f"thresholds_{path.stem}.png").is_file()
 
 
-def test_weights_that_are_not_there(script: ModuleType, tmp_path: Path) -> None:
+def test_weights_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"needs NAME=PATH"):
-        script.named(f"seven epochs={tmp_path / 'model.pt'}")
+        measure_thresholds.named(f"seven epochs={tmp_path / 'model.pt'}")
 
 
-def test_chosen_threshold_is_what_inference_takes(script: ModuleType, tmp_path: Path) -> None:
+def test_chosen_threshold_is_what_inference_takes(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"epoch": 3}')
     rows = [{"threshold": t, "f1_iou10": f1} for t, f1 in ((0.3, 0.2), (0.6, 0.4), (0.8, 0.4), (0.9, 0.1))]
-    assert script.choose({"at": rows}, tmp_path / "model.pt", "validation, fold 0") == 0.6
+    assert measure_thresholds.choose({"at": rows}, tmp_path / "model.pt", "validation, fold 0") == 0.6
     assert chosen_threshold(tmp_path / "model.pt") == 0.6
     assert json.loads((tmp_path / "model.json").read_text())["epoch"] == 3

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 
 import itk
+import nnunet
 import numpy as np
 import pytest
 
@@ -14,14 +14,7 @@ from bonemets.data import planar_affine, write_datalist, write_nifti
 from bonemets.data.adapters import export_nnunet
 from bonemets.reporting.ledger import check_record
 
-ROOT = Path(__file__).resolve().parents[2]
 PLAN = {"patch_size": [64, 48], "batch_size": 2, "features": [8, 16], "iterations": 100, "pixels": 614400}
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("nnunet")
 
 
 @pytest.fixture
@@ -45,9 +38,9 @@ def datalist(tmp_path: Path) -> Path:
     return path
 
 
-def test_predictions_become_a_record(script, datalist: Path, tmp_path: Path) -> None:
-    raw = export_nnunet(datalist, tmp_path / "raw", script.DATASET_ID)
-    items = script.test_images(datalist, raw / "dataset.json")
+def test_predictions_become_a_record(datalist: Path, tmp_path: Path) -> None:
+    raw = export_nnunet(datalist, tmp_path / "raw", nnunet.DATASET_ID)
+    items = nnunet.test_images(datalist, raw / "dataset.json")
     assert list(items) == ["patient_3_anterior", "patient_3_posterior"]
     results = []
     for seed in (0, 1):
@@ -60,7 +53,7 @@ def test_predictions_become_a_record(script, datalist: Path, tmp_path: Path) -> 
             mask[60:, seed:] = 0.7
             predicted[case] = item, folder / "predictions" / f"{case}.nii.gz"
             write_nifti(predicted[case][1], mask.astype(np.float32), np.eye(4), keep_axes=True)
-        found = script.evaluate(datalist, predicted, folder / "evaluation")["metrics"]
+        found = nnunet.evaluate(datalist, predicted, folder / "evaluation")["metrics"]
         # Every lesion pixel is found, and ignored pixels count neither way.
         assert found["recall_pooled"]["value"] == 1
         assert found["precision_pooled"]["value"] == pytest.approx(70 / (70 + 4 * (48 - seed)))
@@ -71,8 +64,8 @@ def test_predictions_become_a_record(script, datalist: Path, tmp_path: Path) -> 
                 "finished": "2026-11-21T17:00:00+00:00",
             }
         )  # fmt: skip
-    options = {"features": 8, "memory_gb": 8.0, "rows": script._rows(datalist), "recipe": None, "command": "x"}
-    record = check_record(script.make_record(datalist, tmp_path / "nnunet_40", results, options), "record")
+    options = {"features": 8, "memory_gb": 8.0, "rows": nnunet._rows(datalist), "recipe": None, "command": "x"}
+    record = check_record(nnunet.make_record(datalist, tmp_path / "nnunet_40", results, options), "record")
     assert record["id"] == "nnunet.nnunet_40" and record["seeds"] == [0, 1] and record["data"]["kind"] == "simulated"
     assert record["metrics"]["recall_pooled"] == {"value": 1.0, "sd": 0.0, "values": [1.0, 1.0]}
     assert record["rows"] == ["spect_msa_net_segmentation/table5_row12"]
@@ -81,8 +74,8 @@ def test_predictions_become_a_record(script, datalist: Path, tmp_path: Path) -> 
     assert "planned for" not in words
 
 
-def test_another_plan_needs_another_folder(script, datalist: Path, tmp_path: Path) -> None:
+def test_another_plan_needs_another_folder(datalist: Path, tmp_path: Path) -> None:
     wanted = {"datalist_sha256": "0" * 64, "features": 32, "memory_gb": 8.0}
     (tmp_path / "prepared.json").write_text(json.dumps(wanted))
-    with pytest.raises(script.InputError, match="take another folder"):
-        script.prepare(datalist, tmp_path, 32, 8.0)
+    with pytest.raises(nnunet.InputError, match="take another folder"):
+        nnunet.prepare(datalist, tmp_path, 32, 8.0)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+import ship_weights
 import torch
+import weights_tables
 
 from bonemets.engines.bundles import file_sha256
 from bonemets.engines.weights import shipped_record
@@ -33,13 +33,6 @@ LOG = """\
 12:10:20 epoch 2/3  train_loss 0.7000  val_lesion_dice 0.5123  (12.0 s an epoch, 0 min 12 s left)
 12:10:32 epoch 3/3  train_loss 0.6000  (12.0 s an epoch, 0 min 00 s left)
 """
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    yield importlib.import_module("ship_weights"), importlib.import_module("weights_tables")
-    sys.path.remove(str(ROOT / "scripts"))
 
 
 @pytest.fixture
@@ -82,8 +75,7 @@ def save(options: argparse.Namespace, state) -> None:
     change(options, sha256=file_sha256(path))
 
 
-def test_weights_record_log_and_card(scripts, options):
-    ship, tables = scripts
+def test_weights_record_log_and_card(options):
     (options.trial / "training_seconds.txt").write_text("5400.0\n")
     result = {
         "machine": {"processor": "P", "cores": 2, "gpu": None, "commit": "c"},
@@ -94,8 +86,8 @@ def test_weights_record_log_and_card(scripts, options):
     }
     (options.trial / "result.json").write_text(json.dumps(result))
     bundle = options.root / "bundles" / BUNDLE
-    assert tables.weights(bundle) == tables.NONE
-    weights = ship.ship(options)
+    assert weights_tables.weights(bundle) == weights_tables.NONE
+    weights = ship_weights.ship(options)
     assert weights.read_bytes() == (options.trial / "models" / "model.pt").read_bytes()
     record = shipped_record(bundle)
     parameters = sum(p.numel() for p in DualPoolingUNet(features=(4, 4, 8, 8, 8), pooling="max", dac=None).parameters())
@@ -114,14 +106,14 @@ def test_weights_record_log_and_card(scripts, options):
         ("1", "0.9", ""), ("2", "0.7", "0.5123"), ("3", "0.6", ""),
     ]  # fmt: skip
     assert "With weights, trained on simulated patients." in (bundle / "configs" / "metadata.json").read_text()
-    card = "\n".join(tables.weights(bundle))
+    card = "\n".join(weights_tables.weights(bundle))
     for text in ("simulated patients only", record["sha256"], "bone_scan_200", "compact widths 4–4–8–8–8", "1.5 hours",
                  "50 patients, threshold 0.7: `dice_pooled` 0.457", "in each of 2 processes"):  # fmt: skip
         assert text in card
     # Weights that someone trains in their place are no shipped ones: the card stays as it is.
     shutil.copy(options.trial / "models" / "model.json", weights.with_suffix(".json"))
     assert shipped_record(bundle) is None
-    assert tables.weights(bundle) is None
+    assert weights_tables.weights(bundle) is None
 
 
 @pytest.mark.parametrize(
@@ -144,26 +136,26 @@ def test_weights_record_log_and_card(scripts, options):
         (lambda o: setattr(o, "bundle", "nothing_segmentation"), "is not a bundle"),
     ],
 )  # fmt: skip
-def test_refused(scripts, options, spoil, words):
+def test_refused(options, spoil, words):
     spoil(options)
     with pytest.raises(InputError, match=words):
-        scripts[0].ship(options)
+        ship_weights.ship(options)
     assert not list((options.root / "bundles").glob("*/models/*"))
 
 
-def test_real_data_need_a_license_and_a_stopped_training_a_word(scripts, options):
+def test_real_data_need_a_license_and_a_stopped_training_a_word(options):
     change(options, datalist={"name": "pictures of skin", "sha256": "cd" * 32})
     (options.trial / "train.log").write_text(LOG.rpartition("12:10:32")[0])
     options.license, options.unfinished = "CC BY-NC 4.0", True
-    scripts[0].ship(options)
+    ship_weights.ship(options)
     record = shipped_record(options.root / "bundles" / BUNDLE)
     assert (record["datalist"]["simulated"], record["datalist"]["license"]) == (False, "CC BY-NC 4.0")
     assert record["training"]["epochs"] == 2
     assert record["training"]["hours"] == round(2 * 12 / 3600, 2)
-    assert "license: CC BY-NC 4.0" in "\n".join(scripts[1].weights(options.root / "bundles" / BUNDLE))
+    assert "license: CC BY-NC 4.0" in "\n".join(weights_tables.weights(options.root / "bundles" / BUNDLE))
 
 
-def test_what_a_training_started_from_is_kept(scripts, options):
+def test_what_a_training_started_from_is_kept(options):
     """Weights go on from the shipped ones, twice; the record and the logs tell of all three trainings."""
     models = options.root / "bundles" / BUNDLE / "models"
     settings = json.loads((options.trial / "models" / "model.json").read_text())["settings"]
@@ -173,20 +165,20 @@ def test_what_a_training_started_from_is_kept(scripts, options):
         save(options, network.state_dict())
         change(options, settings={**settings, **({"start_weights_sha256": hashes[-1]} if hashes else {})})
         (options.trial / "train.log").write_text(LOG.replace("0.9000", loss))
-        scripts[0].ship(options)
+        ship_weights.ship(options)
         hashes.append(file_sha256(models / "model.pt"))
         logs.append((models / "training.csv").read_text())
-        scripts[0].ship(options)  # once more, as after a threshold was chosen
+        ship_weights.ship(options)  # once more, as after a threshold was chosen
     record = shipped_record(models.parent)
     start = record["started_from"]
     assert (start["sha256"], start["started_from"]["sha256"]) == (hashes[1], hashes[0])
     assert (models / start["training"]["log"]).read_text() == logs[1]
     assert (models / start["started_from"]["training"]["log"]).read_text() == logs[0]
-    card = "\n".join(scripts[1].weights(models.parent))
+    card = "\n".join(weights_tables.weights(models.parent))
     assert f"| weights with sha256 `{hashes[1][:12]}`: 3 epochs at a rate of 0.001" in card
     assert f"; these from weights with sha256 `{hashes[0][:12]}`: 3 epochs at a rate of 0.001" in card
     change(options, settings={**settings, "start_weights_sha256": "0" * 64})
     save(options, DualPoolingUNet(features=(4, 4, 8, 8, 8), pooling="max", dac=None).state_dict())
-    scripts[0].ship(options)
+    ship_weights.ship(options)
     assert shipped_record(models.parent)["started_from"] == {"sha256": "0" * 64}
     assert [path.name for path in models.glob("*.csv")] == ["training.csv"]

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import thresholds_page
 import yaml
 
 from bonemets.errors import InputError
-
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(SCRIPTS))
-    yield importlib.import_module("thresholds_page")
-    sys.path.remove(str(SCRIPTS))
 
 
 def weights(sha256: str, dice: float, *found: tuple[float, float]) -> dict[str, Any]:
@@ -43,12 +32,12 @@ BEFORE = weights("a" * 64, 0.6, (9.0, 0.5), (5.0, 0.4), (2.0, 0.1))
 
 
 @pytest.mark.parametrize(("false", "recall"), [(9, 0.5), (7, 0.45), (5, 0.4), (3, 0.2), (20, 0.5)])
-def test_recall_lies_on_a_line_between_thresholds(script: ModuleType, false: float, recall: float) -> None:
-    assert script.recall_at(BEFORE, false) == pytest.approx(recall)
+def test_recall_lies_on_a_line_between_thresholds(false: float, recall: float) -> None:
+    assert thresholds_page.recall_at(BEFORE, false) == pytest.approx(recall)
 
 
-def test_fewer_false_positives_than_any_threshold_has(script: ModuleType) -> None:
-    assert math.isnan(script.recall_at(BEFORE, 1.9))
+def test_fewer_false_positives_than_any_threshold_has() -> None:
+    assert math.isnan(thresholds_page.recall_at(BEFORE, 1.9))
 
 
 @pytest.mark.parametrize(
@@ -62,28 +51,28 @@ def test_fewer_false_positives_than_any_threshold_has(script: ModuleType) -> Non
         (weights("b" * 64, 0.6, (12.0, 0.5), (10.0, 0.4)), True),
     ],
 )
-def test_a_rise_of_dice_or_recall_counts(script: ModuleType, after: dict[str, Any], converged: bool) -> None:
-    assert script.had_converged(BEFORE, after, [5.0]) is converged
+def test_a_rise_of_dice_or_recall_counts(after: dict[str, Any], converged: bool) -> None:
+    assert thresholds_page.had_converged(BEFORE, after, [5.0]) is converged
 
 
-def test_page_tells_verdict_and_shipped_weights(script: ModuleType) -> None:
+def test_page_tells_verdict_and_shipped_weights() -> None:
     record = {
         "data": "Simulated", "part": "validation, fold 0", "patients": 3, "images": 6, "compared_at": [1.0, 5.0],
         "weights": {"7 epochs": BEFORE, "14 epochs": weights("b" * 64, 0.7, (5.0, 0.4), (2.0, 0.1))},
     }  # fmt: skip
-    page = script.convergence_page({"some_bundle": record}, {"some_bundle": "b" * 64})
+    page = thresholds_page.convergence_page({"some_bundle": record}, {"some_bundle": "b" * 64})
     assert "| 7 epochs | `aaaaaaaaaaaa` | 0.600 | – | 0.400 |" in page
     assert "| **14 epochs, shipped** | `bbbbbbbbbbbb` | 0.700 | – | 0.400 |" in page
     assert "- 7 epochs: had **not** converged." in page
     assert "- 14 epochs: not known" in page
-    lines = script.thresholds_table(record, "a" * 64)
+    lines = thresholds_page.thresholds_table(record, "a" * 64)
     assert lines[0].startswith("| threshold (7 epochs) |")
     assert lines[-1] == "| 0.5 | 50% | 9.0 | 0.40 | 0.60 |"
     with pytest.raises(InputError, match="the shipped weights cccccccccccc are not in results/thresholds"):
-        script.thresholds_table(record, "c" * 64)
+        thresholds_page.thresholds_table(record, "c" * 64)
 
 
-def test_record_that_lacks_something_is_named(script: ModuleType, tmp_path: Path) -> None:
+def test_record_that_lacks_something_is_named(tmp_path: Path) -> None:
     (tmp_path / "some_bundle.yaml").write_text(yaml.safe_dump({"data": "d", "part": "p", "patients": 1, "images": 1}))
     with pytest.raises(InputError, match=r"some_bundle\.yaml: lacks compared_at, weights"):
-        script.read_thresholds(tmp_path)
+        thresholds_page.read_thresholds(tmp_path)
