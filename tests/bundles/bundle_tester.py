@@ -16,6 +16,7 @@ from bundle_fine_tuning import FineTuningChecks
 from bundle_label import LabelChecks
 from bundle_results import ResultChecks
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+from torch.testing import assert_close
 
 from bonemets.engines.bundles import file_sha256
 
@@ -218,7 +219,7 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
         assert resumed["epoch"] == 2
         assert {"network", "optimizer", "lr_scheduler", "best", "average"} <= straight.keys()
         for part in straight.keys() - {"tracking"}:
-            assert_equal(straight[part], resumed[part])
+            assert_close(straight[part], resumed[part], rtol=0, atol=0)
         assert file_sha256(tmp_path / "straight/models/model.pt") == file_sha256(tmp_path / "halves/models/model.pt")
 
     def test_another_seed_is_another_run_and_the_average_is_shipped(self, cohort: Path, tmp_path: Path) -> None:
@@ -227,29 +228,13 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
             self.train(cohort, tmp_path / str(seed), *self.every_overlay, seed=seed, **knobs) for seed in (1, 2)
         )
         with pytest.raises(AssertionError):
-            assert_equal(first["network"], second["network"])
+            assert_close(first["network"], second["network"], rtol=0, atol=0)
         shipped = torch.load(tmp_path / "1" / "models" / "model.pt", weights_only=True)
         average = {key.removeprefix("module."): value for key, value in first["average"].items() if "." in key}
-        assert_equal(shipped, {key: average[key] for key in shipped})
+        assert_close(shipped, {key: average[key] for key in shipped}, rtol=0, atol=0)
         with pytest.raises(AssertionError):
-            assert_equal(shipped, first["network"])
+            assert_close(shipped, first["network"], rtol=0, atol=0)
         # Evaluation reads them back into the network that it evaluates.
         names = ("train", *self.every_overlay, "evaluate")
         parser = self.workflow("train", names, cohort, tmp_path / "1").parser
         assert parser.get_parsed_content("validate::evaluator").network is parser.get_parsed_content("network")
-
-
-def assert_equal(first: Any, second: Any) -> None:
-    """Equal bit for bit: tensors, numbers, and dictionaries and lists of them."""
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_equal(first[key], second[key])
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second)
-        for one, other in zip(first, second, strict=True):
-            assert_equal(one, other)
-    else:
-        assert first == second

@@ -12,6 +12,7 @@ from monai.data import DataLoader, Dataset
 from monai.handlers import LrScheduleHandler
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.testing import assert_close
 
 from bonemets.engines.averaging import ExponentialAverage
 from bonemets.handlers import EpochSeed, TrainingState
@@ -69,18 +70,7 @@ def test_two_and_two_epochs_are_four(amp: bool, tmp_path: Path) -> None:
     assert resumed["epoch"] == 4
     # The scaler's count of steps without overflow goes on from the two epochs before.
     assert (straight["scaler"].get("_growth_tracker") == 8) is amp
-    assert_equal(straight, resumed)
-
-
-def assert_equal(first: Any, second: Any) -> None:
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_equal(first[key], second[key])
-    else:
-        assert first == second
+    assert_close(straight, resumed, rtol=0, atol=0)
 
 
 def test_mixed_precision_is_near_single_precision() -> None:
