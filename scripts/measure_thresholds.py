@@ -90,6 +90,7 @@ def measure(bundle: Path, weights: Path, items: list[dict[str, Any]]) -> dict[st
         "sha256": file_sha256(weights),
         "epochs": settings.get("epochs"),
         "epoch": predictor.provenance.get("epoch"),
+        "start_weights_sha256": settings.get("start_weights_sha256"),
         "at": [{"threshold": threshold} | counts.measures(patients) for threshold, counts in totals.items()],
     }
 
@@ -156,7 +157,7 @@ def main() -> None:
     parser.add_argument("bundle", help="name or folder")
     parser.add_argument("datalist", type=Path)
     parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=PATH", help="each from the one before")
+    parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=PATH", help="the record keeps others")
     parser.add_argument("--at", nargs="+", type=float, help="false positives a patient to compare recall at")
     parser.add_argument("--anew", action="store_true", help="measure all again, and keep no others of the record")
     parser.add_argument("--choose", action="store_true", help="keep the best threshold beside the last weights")

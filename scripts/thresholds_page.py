@@ -6,7 +6,6 @@ Both are written by ``make_tables.py`` from ``results/thresholds/``, which ``mea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,15 @@ SHOWN = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 FALSE, FOUND = "false_positives_per_scan_iou10", "sensitivity_iou10"
 NOTICE = "<!-- Written by scripts/make_tables.py from results/thresholds/; change the records, not this file. -->"
 INTRODUCTION = f"""\
-Each line of a table goes on from the weights of the line above, with the learning rate started anew. Weights **had
-converged** if in the next line neither Dice nor lesion recall is higher by {RISE:g} or more. The rule was set before
-the trainings; their specifications in `results/sweeps/` say it, and what was made exact later. All is measured on the
-fold that epochs (and the CT's threshold) were chosen on, so that testing patients decide nothing; for the same reason
-the numbers are a little too good, and [measured sweeps](measured-sweeps.md) has those of testing patients. *Dice*: of
-all pixels together, at a threshold of 0.5. *Recall*: lesions that are found (IoU of 0.1 or more; of CT once in each
-slice) at so many false positives a patient, between neighboring thresholds by a straight line; where even the lowest
-threshold marks fewer, all that is found there, and – where every one marks more. One training each: that another seed
-would be as good is not said."""
+Each training after the first goes on from the weights that the table names, with the learning rate started anew.
+Weights **had converged** if in no line that goes on from them Dice or lesion recall is higher by {RISE:g} or more. The
+rule was set before the trainings; their specifications in `results/sweeps/` say it, and what was made exact later. All
+is measured on the fold that epochs (and the CT's threshold) were chosen on, so that testing patients decide nothing;
+for the same reason the numbers are a little too good, and [measured sweeps](measured-sweeps.md) has those of testing
+patients. *Dice*: of all pixels together, at a threshold of 0.5. *Recall*: lesions that are found (IoU of 0.1 or more;
+of CT once in each slice) at so many false positives a patient, between neighboring thresholds by a straight line; where
+even the lowest threshold marks fewer, all that is found there, and – where every one marks more. One training each:
+that another seed would be as good is not said."""
 
 
 def read_thresholds(folder: Path) -> dict[str, dict[str, Any]]:
@@ -92,26 +91,26 @@ def convergence_page(records: Mapping[str, Mapping[str, Any]], shipped: Mapping[
 
 
 def _bundle(bundle: str, record: Mapping[str, Any], shipped: str) -> list[str]:
-    points, weights = record["compared_at"], list(record["weights"].items())
-    rows = [
-        [
+    points, weights = record["compared_at"], record["weights"]
+    names = {one["sha256"]: name for name, one in weights.items()}
+    rows, verdicts = [], []
+    for name, one in weights.items():
+        rows.append([
             f"**{name}, shipped**" if one["sha256"] == shipped else name,
             f"`{one['sha256'][:12]}`",
+            names.get(one["start_weights_sha256"], DASH),
             *(f"{value:.3f}" if np.isfinite(value) else DASH for value in compared(one, points)),
-        ]
-        for name, one in weights
-    ]
-    verdicts = [
-        f"- {name}: {'had converged' if had_converged(one, after, points) else 'had **not** converged'}."
-        for (name, one), (_, after) in pairwise(weights)
-    ]
-    header = ["weights", "sha256", "Dice", *(f"recall at {point:g}" for point in points)]
+        ])  # fmt: skip
+        later = [after for after in weights.values() if after["start_weights_sha256"] == one["sha256"]]
+        verdict = f"had {'' if all(had_converged(one, after, points) for after in later) else '**not** '}converged."
+        verdicts.append(f"- {name}: {verdict if later else 'not known, no training has gone on from there.'}")
+    header = ["weights", "sha256", "go on from", "Dice", *(f"recall at {point:g}" for point in points)]
     return [
         f"## {bundle}", "",
         f"{record['data']}; {record['part']}: {record['patients']} patients, {record['images']} images. "
         f"All thresholds: [record](../../results/thresholds/{bundle}.yaml).", "",
         *markdown(header, rows), "",
-        *verdicts, f"- {weights[-1][0]}: not known, no training has gone on from there.", "",
+        *verdicts, "",
         f"![Lesions found against false positives, and Dice against the threshold](images/thresholds_{bundle}.png)", "",
     ]  # fmt: skip
 

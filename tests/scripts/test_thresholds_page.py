@@ -13,7 +13,7 @@ import yaml
 from bonemets.errors import InputError
 
 
-def weights(sha256: str, dice: float, *found: tuple[float, float]) -> dict[str, Any]:
+def weights(sha256: str, dice: float, *found: tuple[float, float], start: str | None = None) -> dict[str, Any]:
     """Thresholds .5, .6, … with so many false positives a patient and so much recall."""
     rows = [
         {
@@ -25,7 +25,7 @@ def weights(sha256: str, dice: float, *found: tuple[float, float]) -> dict[str, 
         }
         for number, (false, recall) in enumerate(found)
     ]
-    return {"sha256": sha256, "at": rows}
+    return {"sha256": sha256, "start_weights_sha256": start, "at": rows}
 
 
 BEFORE = weights("a" * 64, 0.6, (9.0, 0.5), (5.0, 0.4), (2.0, 0.1))
@@ -56,13 +56,14 @@ def test_a_rise_of_dice_or_recall_counts(after: dict[str, Any], converged: bool)
 
 
 def test_page_tells_verdict_and_shipped_weights() -> None:
+    after = weights("b" * 64, 0.7, (5.0, 0.4), (2.0, 0.1), start="a" * 64)
     record = {
         "data": "Simulated", "part": "validation, fold 0", "patients": 3, "images": 6, "compared_at": [1.0, 5.0],
-        "weights": {"7 epochs": BEFORE, "14 epochs": weights("b" * 64, 0.7, (5.0, 0.4), (2.0, 0.1))},
+        "weights": {"7 epochs": BEFORE, "14 epochs": after},
     }  # fmt: skip
     page = thresholds_page.convergence_page({"some_bundle": record}, {"some_bundle": "b" * 64})
-    assert "| 7 epochs | `aaaaaaaaaaaa` | 0.600 | – | 0.400 |" in page
-    assert "| **14 epochs, shipped** | `bbbbbbbbbbbb` | 0.700 | – | 0.400 |" in page
+    assert "| 7 epochs | `aaaaaaaaaaaa` | – | 0.600 | – | 0.400 |" in page
+    assert "| **14 epochs, shipped** | `bbbbbbbbbbbb` | 7 epochs | 0.700 | – | 0.400 |" in page
     assert "- 7 epochs: had **not** converged." in page
     assert "- 14 epochs: not known" in page
     lines = thresholds_page.thresholds_table(record, "a" * 64)
@@ -70,6 +71,19 @@ def test_page_tells_verdict_and_shipped_weights() -> None:
     assert lines[-1] == "| 0.5 | 50% | 9.0 | 0.40 | 0.60 |"
     with pytest.raises(InputError, match="the shipped weights cccccccccccc are not in results/thresholds"):
         thresholds_page.thresholds_table(record, "c" * 64)
+
+
+def test_every_training_that_goes_on_counts() -> None:
+    no_better, better = (weights(sha * 64, dice, (5.0, 0.4), start="a" * 64) for sha, dice in (("b", 0.6), ("c", 0.7)))
+    record = {"data": "Simulated", "part": "fold 0", "patients": 3, "images": 6, "compared_at": [5.0]}
+    for later, verdict in (
+        ({"8": no_better}, ""),
+        ({"8": no_better, "9": better}, "**not** "),
+        ({"9": better}, "**not** "),
+    ):
+        page = thresholds_page.convergence_page({"b": record | {"weights": {"7": BEFORE, **later}}}, {"b": "a" * 64})
+        assert f"- 7: had {verdict}converged." in page
+        assert page.count("not known") == len(later)
 
 
 def test_record_that_lacks_something_is_named(tmp_path: Path) -> None:
