@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from active_learning_figure import MEASURES, NAMES, REFERENCE, curves_svg
 
+from active_learning_figure import MEASURES, NAMES, REFERENCE, curves_svg
 from bonemets.data.files import write_bytes
 from bonemets.errors import InputError
 

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from active_learning_learner import Learner, Patient, Recipe, measure, read_patients
 from scipy.stats import spearmanr
 
+from active_learning_learner import Learner, Patient, Recipe, measure, read_patients
 from bonemets.data import datalist_hash
 from bonemets.data.files import write_bytes
 from bonemets.engines.provenance import describe_hardware, git_commit, versions

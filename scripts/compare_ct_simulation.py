@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import yaml
-from compare_simulation import replace_between
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonemets.data import read_ct, write_bytes
 from bonemets.simulation import BONES
+from compare_simulation import replace_between
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "results" / "ct_realism.yaml"

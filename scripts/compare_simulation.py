@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import yaml
 from scipy import ndimage
-from simulation_figures import draw_figures
-from simulation_places import REAL_BOXES, means_of_boxes, real_scan, rows_of, simulated_masks
 
 from bonemets.simulation import (
     SIMULATION_VERSION,
@@ -27,6 +25,8 @@ from bonemets.simulation import (
     load_skeleton,
     simulate_study,
 )
+from simulation_figures import draw_figures
+from simulation_places import REAL_BOXES, means_of_boxes, real_scan, rows_of, simulated_masks
 
 ROOT = Path(__file__).resolve().parents[1]
 

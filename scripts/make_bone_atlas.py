@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bone_truth import NONE, Places, landmarks, point_regions
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bone_truth import NONE, Places, landmarks, point_regions
 from bonemets.anatomy.atlas import BoneAtlas, save_atlas
 from bonemets.anatomy.average import MARGIN, AverageScan, Looks, look, sample, unwarp, warp
 from bonemets.anatomy.regions import MIDDLE_COUNT, REGIONS, mirrored

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from network_figure import draw
-from network_tables import IMAGES, TABLES, Row
 from torch import nn
 
 from bonemets.networks import create_network, list_networks, registry
+from network_figure import draw
+from network_tables import IMAGES, TABLES, Row
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference" / "networks"
 NOTICE = "<!-- Written by scripts/make_network_pages.py; change the docstrings or the script, not this file. -->"

@@ -19,11 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from results_page import page
-from results_tables import Ledger, is_scored, overview, performance, speed
-from sweeps_page import sweeps_page
-from thresholds_page import convergence_page, read_thresholds, thresholds_table
-from weights_tables import weights
 
 from bonemets.data.files import write_bytes
 from bonemets.engines.weights import shipped_record
@@ -31,6 +26,11 @@ from bonemets.errors import InputError
 from bonemets.reporting.ledger import read_records
 from bonemets.reporting.published import Published, read_all_published
 from bonemets.reporting.sweep_summary import read_summaries
+from results_page import page
+from results_tables import Ledger, is_scored, overview, performance, speed
+from sweeps_page import sweeps_page
+from thresholds_page import convergence_page, read_thresholds, thresholds_table
+from weights_tables import weights
 
 ROOT = Path(__file__).resolve().parents[1]
 CT_BUNDLE = "ct_mfp_deeplabv3plus_segmentation"

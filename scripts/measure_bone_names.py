@@ -19,12 +19,11 @@ from typing import Any
 import data_store
 import numpy as np
 import yaml
-from bone_truth import NONE, point_regions, region_of_spot
-from compare_simulation import replace_between
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from bone_truth import NONE, point_regions, region_of_spot
 from bonemets.anatomy import REGIONS, BoneName, PlacedView, load_atlas, place_atlas
 from bonemets.anatomy.atlas import ATLAS_FILE
 from bonemets.anatomy.regions import Region, bone_named, with_side
@@ -37,6 +36,7 @@ from bonemets.simulation import load_skeleton
 from bonemets.simulation.skeleton import Skeleton
 from bonemets.simulation.subject import draw_subject
 from bonemets.transforms.crop import thorax_start
+from compare_simulation import replace_between
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "results" / "bone_names.yaml", ROOT / "docs" / "reference" / "bone-names.md"

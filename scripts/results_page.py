@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from results_tables import DASH, Ledger, check_column, describe, is_scored, joined, measured, status, table
-
 from bonemets.reporting.published import Published, Row, Table
+from results_tables import DASH, Ledger, check_column, describe, is_scored, joined, measured, status, table
 
 NOTICE = "<!-- Written by scripts/make_tables.py from results/; change the records, not this file. -->"
 INTRODUCTION = """\

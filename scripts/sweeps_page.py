@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from results_page import anchor
-from results_tables import DASH, table
-
 from bonemets.reporting.sweep_page import COMPARED_NAMES
 from bonemets.reporting.sweep_summary import COMPARISONS, FIGURE, INTERVALS, SHOWN, SweepSummary
+from results_page import anchor
+from results_tables import DASH, table
 
 NOTICE = "<!-- Written by scripts/make_tables.py from results/sweeps/; change the records, not this file. -->"
 INTRODUCTION = """\

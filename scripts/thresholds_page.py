@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import yaml
-from results_tables import DASH
-from results_tables import table as markdown
 
 from bonemets.errors import InputError
+from results_tables import DASH
+from results_tables import table as markdown
 
 RISE = 0.02
 """A gain that counts."""

@@ -21,11 +21,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from export_parity import RUNTIMES, export_differences, whole_image
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
 from bonemets.engines.bundles import file_sha256
 from bonemets.engines.weights import MAXIMUM_BYTES
+from export_parity import RUNTIMES, export_differences, whole_image
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 
-import active_learning_figure
-import active_learning_page
-import active_learning_study
 import numpy as np
 import pytest
 import yaml
 
+import active_learning_figure
+import active_learning_page
+import active_learning_study
 from bonemets.data import planar_affine, write_datalist, write_nifti
 from bonemets.errors import InputError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-import add_record
 import pytest
 
+import add_record
 from bonemets.reporting.ledger import read_records
 
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import inference
-import inference_worker
 import pytest
 import yaml
+
+import inference
+import inference_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "bundles" / "skin_sc_unext_segmentation"

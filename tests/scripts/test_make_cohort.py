@@ -8,10 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-import make_cohort
 import pytest
 import yaml
 
+import make_cohort
 from bonemets.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,12 +8,12 @@ import shutil
 import sys
 from pathlib import Path
 
-import make_tables
 import pytest
-import results_page
-import results_tables
 import yaml
 
+import make_tables
+import results_page
+import results_tables
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import write_record
 from bonemets.reporting.published import read_all_published

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import measure_thresholds
 import numpy as np
 import pytest
 import yaml
 from scipy import ndimage
 
+import measure_thresholds
 from bonemets.engines.provenance import chosen_threshold
 from bonemets.errors import InputError
 from bonemets.metrics.cohort import Cohort

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import itk
-import nnunet
 import numpy as np
 import pytest
 
+import nnunet
 from bonemets.data import planar_affine, write_datalist, write_nifti
 from bonemets.data.adapters import export_nnunet
 from bonemets.reporting.ledger import check_record

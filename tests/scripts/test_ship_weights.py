@@ -9,10 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import ship_weights
 import torch
-import weights_tables
 
+import ship_weights
+import weights_tables
 from bonemets.engines.bundles import file_sha256
 from bonemets.engines.weights import shipped_record
 from bonemets.errors import InputError

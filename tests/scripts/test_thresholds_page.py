@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import thresholds_page
 import yaml
 
+import thresholds_page
 from bonemets.errors import InputError
 
 
