@@ -26,6 +26,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import torch
 import yaml
 from numpy.typing import NDArray
 
@@ -90,9 +91,18 @@ def measure(bundle: Path, weights: Path, items: list[dict[str, Any]]) -> dict[st
         "sha256": file_sha256(weights),
         "epochs": settings.get("epochs"),
         "epoch": predictor.provenance.get("epoch"),
+        "batches_seen": batches_seen(predictor.network),
         "start_weights_sha256": settings.get("start_weights_sha256"),
         "at": [{"threshold": threshold} | counts.measures(patients) for threshold, counts in totals.items()],
     }
+
+
+def batches_seen(network: torch.nn.Module) -> int:
+    """Training batches up to the epoch that was kept, those of the weights it started from with them.
+
+    Batch normalization counts them, and each of the networks has some.
+    """
+    return max(int(count) for name, count in network.named_buffers() if name.endswith("num_batches_tracked"))
 
 
 def figure(record: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from scipy import ndimage
 
@@ -67,6 +68,17 @@ def test_figures_of_the_records_are_there() -> None:
 def test_weights_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"needs NAME=PATH"):
         measure_thresholds.named(f"seven epochs={tmp_path / 'model.pt'}")
+
+
+def test_batches_are_counted_over_all_trainings(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    for _ in range(2):
+        torch.save(network.state_dict(), tmp_path / "model.pt")
+        network.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+        for _ in range(3):
+            network.train()(torch.rand(2, 1, 5, 5))
+        network.eval()(torch.rand(2, 1, 5, 5))
+    assert measure_thresholds.batches_seen(network) == 6
 
 
 def test_chosen_threshold_is_what_inference_takes(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ import thresholds_page
 from bonemets.errors import InputError
 
 
-def weights(sha256: str, dice: float, *found: tuple[float, float], start: str | None = None) -> dict[str, Any]:
-    """Thresholds .5, .6, … with so many false positives a patient and so much recall."""
+def weights(
+    sha256: str, dice: float, *found: tuple[float, float], start: str | None = None, seen: int = 8000
+) -> dict[str, Any]:
+    """Thresholds .5, .6, … with so many false positives a patient and so much recall; the last of ten epochs kept."""
     rows = [
         {
             "threshold": round(0.5 + number / 10, 1),
@@ -25,10 +27,11 @@ def weights(sha256: str, dice: float, *found: tuple[float, float], start: str | 
         }
         for number, (false, recall) in enumerate(found)
     ]
-    return {"sha256": sha256, "start_weights_sha256": start, "at": rows}
+    kept = {"epoch": 10, "epochs": 10, "batches_seen": seen}
+    return {"sha256": sha256, "start_weights_sha256": start, "at": rows} | kept
 
 
-BEFORE = weights("a" * 64, 0.6, (9.0, 0.5), (5.0, 0.4), (2.0, 0.1))
+BEFORE = weights("a" * 64, 0.6, (9.0, 0.5), (5.0, 0.4), (2.0, 0.1), seen=4000)
 
 
 @pytest.mark.parametrize(("false", "recall"), [(9, 0.5), (7, 0.45), (5, 0.4), (3, 0.2), (20, 0.5)])
@@ -62,8 +65,8 @@ def test_page_tells_verdict_and_shipped_weights() -> None:
         "weights": {"7 epochs": BEFORE, "14 epochs": after},
     }  # fmt: skip
     page = thresholds_page.convergence_page({"some_bundle": record}, {"some_bundle": "b" * 64})
-    assert "| 7 epochs | `aaaaaaaaaaaa` | – | 0.600 | – | 0.400 |" in page
-    assert "| **14 epochs, shipped** | `bbbbbbbbbbbb` | 7 epochs | 0.700 | – | 0.400 |" in page
+    assert "| 7 epochs | `aaaaaaaaaaaa` | – | 4000 | 0.600 | – | 0.400 |" in page
+    assert "| **14 epochs, shipped** | `bbbbbbbbbbbb` | 7 epochs | 4000 | 0.700 | – | 0.400 |" in page
     assert "- 7 epochs: had **not** converged." in page
     assert "- 14 epochs: not known" in page
     lines = thresholds_page.thresholds_table(record, "a" * 64)
@@ -82,8 +85,22 @@ def test_every_training_that_goes_on_counts() -> None:
         ({"9": better}, "**not** "),
     ):
         page = thresholds_page.convergence_page({"b": record | {"weights": {"7": BEFORE, **later}}}, {"b": "a" * 64})
-        assert f"- 7: had {verdict}converged." in page
+        assert f"- 7: had {verdict}converged" in page
         assert page.count("not known") == len(later)
+
+
+def test_a_look_too_short_says_nothing() -> None:
+    # Epoch 4 of 10 was kept, after 1200 of 3000 batches.
+    short, long = (
+        weights(sha * 64, 0.6, (5.0, 0.4), start="a" * 64, seen=4000 + seen) for sha, seen in (("b", 1200), ("c", 1440))
+    )
+    short["epoch"] = long["epoch"] = 4
+    assert thresholds_page.length(short, BEFORE) == 3000
+    assert thresholds_page.verdict(BEFORE, [short], [5.0]).startswith("not known, 3000 batches")
+    assert thresholds_page.verdict(BEFORE, [short, long], [5.0]) == "had converged: 3600 batches more raise nothing."
+    # A gain counts however soon it comes.
+    short["at"][0]["dice_pooled"] = 0.7
+    assert thresholds_page.verdict(BEFORE, [short], [5.0]) == "had **not** converged."
 
 
 def test_record_that_lacks_something_is_named(tmp_path: Path) -> None:
