@@ -69,7 +69,7 @@ def dice(predictor: BundlePredictor, scans: Iterable[tuple[Any, np.ndarray]]) ->
     return measure("dice", PixelCounts(*total.tolist()))
 
 
-# About two thirds of what the weights reach: 0.47, 0.41 and 0.59, CT 0.83; for pictures, 0.97, nearly nine tenths.
+# About two thirds of what the weights reach: 0.47, 0.37 and 0.59, CT 0.83; for pictures, 0.97, nearly nine tenths.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("bundle", "floor"),

@@ -58,6 +58,16 @@ def test_a_rise_of_dice_or_recall_counts(after: dict[str, Any], converged: bool)
     assert thresholds_page.had_converged(BEFORE, after, [5.0]) is converged
 
 
+def test_recall_counts_by_its_mean() -> None:
+    # At 2 and 5 and 9 false positives: +.03, +.01 and -.01 are +.01 in the mean; at 1 neither has any.
+    one_rises = weights("b" * 64, 0.6, (9.0, 0.49), (5.0, 0.41), (2.0, 0.13))
+    all_rise = weights("b" * 64, 0.6, (9.0, 0.52), (5.0, 0.41), (2.0, 0.13))
+    assert thresholds_page.had_converged(BEFORE, one_rises, [1.0, 2.0, 5.0, 9.0])
+    assert not thresholds_page.had_converged(BEFORE, all_rise, [1.0, 2.0, 5.0, 9.0])
+    # Pictures of one lesion each are asked for Dice alone.
+    assert thresholds_page.had_converged(BEFORE, all_rise, [])
+
+
 def test_page_tells_verdict_and_shipped_weights() -> None:
     after = weights("b" * 64, 0.7, (5.0, 0.4), (2.0, 0.1), start="a" * 64)
     record = {
@@ -65,8 +75,8 @@ def test_page_tells_verdict_and_shipped_weights() -> None:
         "weights": {"7 epochs": BEFORE, "14 epochs": after},
     }  # fmt: skip
     page = thresholds_page.convergence_page({"some_bundle": record}, {"some_bundle": "b" * 64})
-    assert "| 7 epochs | `aaaaaaaaaaaa` | – | 4000 | 0.600 | – | 0.400 |" in page
-    assert "| **14 epochs, shipped** | `bbbbbbbbbbbb` | 7 epochs | 4000 | 0.700 | – | 0.400 |" in page
+    assert "| 7 epochs | `aaaaaaaaaaaa` | – | 4000 | 0.600 | – | 0.400 | – |" in page
+    assert "| **14 epochs, shipped** | `bbbbbbbbbbbb` | 7 epochs | 4000 | 0.700 | – | 0.400 | – |" in page
     assert "- 7 epochs: had **not** converged." in page
     assert "- 14 epochs: not known" in page
     lines = thresholds_page.thresholds_table(record, "a" * 64)
