@@ -69,14 +69,14 @@ def dice(predictor: BundlePredictor, scans: Iterable[tuple[Any, np.ndarray]]) ->
     return measure("dice", PixelCounts(*total.tolist()))
 
 
-# About two thirds of what the weights reach: 0.47, 0.37 and 0.59, CT 0.83; for pictures, 0.97, nearly nine tenths.
+# About two thirds of what the weights reach: 0.52, 0.45 and 0.59, CT 0.83; for pictures, 0.97, nearly nine tenths.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("bundle", "floor"),
     [
-        ("spect_msa_net_segmentation", 0.3),
-        ("spect_dual_pooling_segmentation", 0.27),
-        ("spect_multi_attention_segmentation", 0.36),
+        ("spect_msa_net_segmentation", 0.34),
+        ("spect_dual_pooling_segmentation", 0.3),
+        ("spect_multi_attention_segmentation", 0.39),
     ],
 )
 def test_they_find_lesions_of_patients_whom_no_network_has_seen(bundle: str, floor: float) -> None:
