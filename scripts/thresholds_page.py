@@ -25,12 +25,14 @@ FALSE, FOUND = "false_positives_per_scan_iou10", "sensitivity_iou10"
 NOTICE = "<!-- Written by scripts/make_tables.py from results/thresholds/; change the records, not this file. -->"
 INTRODUCTION = f"""\
 Each training after the first goes on from the weights that the table names, with the learning rate started anew.
-Weights **had converged** if in no line that goes on from them Dice or the mean of lesion recall is higher by {RISE:g}
-or more, and one of these trainings had {LOOK} batches at least (eight crops or pictures each). The rule was set before
-the trainings; their specifications in `results/sweeps/` say it, and what was made exact later. Two things came later
-and hold for all here. The number of batches: 1200 had raised nothing of dual pooling's, and 3600 did; CT's trainings,
-of 6320, had been measured by then. And the mean: until `dual_pooling_280.yaml` each recall was asked alone, so that
-dual pooling's 160 epochs had not converged, one of three having risen by 0.024 while another fell by 0.034.
+Weights **had converged** if in no line that goes on from them, at once or by way of others, Dice or the mean of lesion
+recall is higher by {RISE:g} or more, and one of the trainings that go on at once had {LOOK} batches at least (eight
+crops or pictures each). The rule was set before the trainings; their specifications in `results/sweeps/` say it, and
+what was made exact later. Three things came later and hold for all here. The number of batches: 1200 had raised
+nothing of dual pooling's, and 3600 did; CT's trainings, of 6320, had been measured by then. The mean: until
+`dual_pooling_280.yaml` each recall was asked alone. And what trainings led to by way of others: the 3600 batches after
+dual pooling's 160 epochs raised nothing, the 3600 after those did. So of weights that had converged a yet longer
+training may find more.
 
 All is measured on the fold that epochs (and the CT's threshold) were chosen on, so that testing patients decide
 nothing; for the same reason the numbers are a little too good, and [measured sweeps](measured-sweeps.md) has those of
@@ -38,7 +40,7 @@ testing patients. *Batches*: of this training alone, all its epochs. *Dice*: of 
 0.5. *Recall*: lesions that are found (IoU of 0.1 or more; of CT once in each slice) at so many false positives a
 patient, between neighboring thresholds by a straight line; where even the lowest threshold marks fewer, all that is
 found there, and – where every one marks more. *Mean*: of these. One training each: that another seed would be as good
-is not said, nor that a longer training would find no more."""
+is not said."""
 
 
 def read_thresholds(folder: Path) -> dict[str, dict[str, Any]]:
@@ -95,13 +97,23 @@ def length(measured: Mapping[str, Any], start: Mapping[str, Any] | None) -> int:
     return round(seen * measured["epochs"] / measured["epoch"])
 
 
-def verdict(before: Mapping[str, Any], later: Sequence[Mapping[str, Any]], points: Sequence[float]) -> str:
-    """Had weights converged, by all that went on from them?"""
+def going_on(start: Mapping[str, Any], weights: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """All weights that a training from these led to, at once or by way of others."""
+    found = []
+    for one in weights:
+        if one["start_weights_sha256"] == start["sha256"]:
+            found += [one, *going_on(one, weights)]
+    return found
+
+
+def verdict(before: Mapping[str, Any], weights: Sequence[Mapping[str, Any]], points: Sequence[float]) -> str:
+    """Had weights converged, by all of a record that went on from them?"""
+    later = going_on(before, weights)
     if not later:
         return "not known, no training has gone on from there."
     if not all(had_converged(before, after, points) for after in later):
         return "had **not** converged."
-    longest = max(length(after, before) for after in later)
+    longest = max(length(after, before) for after in later if after["start_weights_sha256"] == before["sha256"])
     if longest < LOOK:
         return f"not known, {longest} batches more raise nothing but are too short a look."
     return f"had converged: {longest} batches more raise nothing."
@@ -137,8 +149,7 @@ def _bundle(bundle: str, record: Mapping[str, Any], shipped: str) -> list[str]:
             f"{length(one, weights[start] if start else None)}",
             *(f"{value:.3f}" if np.isfinite(value) else DASH for value in values),
         ])  # fmt: skip
-        later = [after for after in weights.values() if after["start_weights_sha256"] == one["sha256"]]
-        verdicts.append(f"- {name}: {verdict(one, later, points)}")
+        verdicts.append(f"- {name}: {verdict(one, list(weights.values()), points)}")
     header = ["weights", "sha256", "go on from", "batches", "Dice", *(f"recall at {point:g}" for point in points)]
     header += ["mean"] if points else []
     return [

@@ -113,6 +113,15 @@ def test_a_look_too_short_says_nothing() -> None:
     assert thresholds_page.verdict(BEFORE, [short], [5.0]) == "had **not** converged."
 
 
+def test_a_gain_counts_for_all_that_it_came_from() -> None:
+    no_better = weights("b" * 64, 0.6, (5.0, 0.4), start="a" * 64)
+    better = weights("c" * 64, 0.7, (5.0, 0.4), start="b" * 64, seen=12000)
+    assert thresholds_page.going_on(BEFORE, [BEFORE, no_better, better]) == [no_better, better]
+    assert thresholds_page.verdict(BEFORE, [BEFORE, no_better], [5.0]).startswith("had converged: 4000 batches")
+    for one in (BEFORE, no_better):
+        assert thresholds_page.verdict(one, [BEFORE, no_better, better], [5.0]) == "had **not** converged."
+
+
 def test_record_that_lacks_something_is_named(tmp_path: Path) -> None:
     (tmp_path / "some_bundle.yaml").write_text(yaml.safe_dump({"data": "d", "part": "p", "patients": 1, "images": 1}))
     with pytest.raises(InputError, match=r"some_bundle\.yaml: lacks compared_at, weights"):
