@@ -43,7 +43,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 # On top of the core's environment, which it does not touch.
 $(LABEL_INSTALLED): $(INSTALLED) constraints-label.txt
-	$(BIN)/python -m bonemets.labeling.environment $(LABEL_VENV)
+	$(BIN)/python -m bonemets.labeling.server.environment $(LABEL_VENV)
 	touch $@
 
 # Likewise; the .pth file shows it the core's packages.

@@ -25,8 +25,8 @@ from typing import Any
 
 import yaml
 
+from bonemets.bundle.folders import find_bundle, is_bundle
 from bonemets.data.files import write_bytes
-from bonemets.engines.bundles import find_bundle, is_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = Path(__file__).with_name("inference_worker.py")
@@ -92,7 +92,7 @@ def merge(known: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any]
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on; no name of a host."""
-    from bonemets.engines.provenance import describe_hardware
+    from bonemets.bundle.provenance import describe_hardware
 
     packages = ("torch", "monai", "onnxruntime", "openvino")
     return {**describe_hardware(), **{name: version(name) for name in packages}}

@@ -25,18 +25,18 @@ from typing import Any
 
 import yaml
 
+from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.provenance import describe_hardware, git_commit
 from bonemets.data.adapters import export_nnunet
 from bonemets.data.adapters.nnunet import NOTES_KEY
-from bonemets.data.datalist import datalist_hash, describe_part, load_datalist, read_datalist
 from bonemets.data.files import write_bytes, write_nifti
-from bonemets.data.study import read_planar
-from bonemets.engines.bundles import file_sha256
+from bonemets.data.lists.datalist import datalist_hash, describe_part, load_datalist, read_datalist
+from bonemets.data.planar.study import read_planar
 from bonemets.engines.predictor import on_file_grid
-from bonemets.engines.provenance import describe_hardware, git_commit
 from bonemets.errors import InputError
-from bonemets.metrics.evaluation import evaluate_cases, summary
-from bonemets.metrics.predictions import Case
-from bonemets.reporting.evaluation_page import write_evaluation
+from bonemets.metrics.evaluation.evaluation import evaluate_cases, summary
+from bonemets.metrics.evaluation.predictions import Case
+from bonemets.reporting.evaluation.page import write_evaluation
 from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, metric_names, summarize_runs, write_record
 from bonemets.reporting.published import read_all_published
 from bonemets.reporting.sweep_record import OUTLINES, RECORDED

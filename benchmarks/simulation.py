@@ -62,10 +62,10 @@ def run_workers(workers: int, patients: int) -> list[dict[str, Any]]:
 def voxelize_every_patient() -> float:
     """Processor seconds of the naive way: transform and voxelize every bone's mesh for one patient."""
     from bonemets.simulation import load_skeleton
-    from bonemets.simulation.anatomy import BONE_IDS
-    from bonemets.simulation.patient import draw_patient, generators
-    from bonemets.simulation.pose import draw_pose
-    from bonemets.simulation.skeleton_cache import _bone_meshes, _load_model
+    from bonemets.simulation.patient.patient import draw_patient, generators
+    from bonemets.simulation.skeleton.anatomy import BONE_IDS
+    from bonemets.simulation.skeleton.pose import draw_pose
+    from bonemets.simulation.skeleton.skeleton_cache import _bone_meshes, _load_model
 
     skeleton = load_skeleton()
     rng = generators(0, 1)

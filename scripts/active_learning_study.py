@@ -3,7 +3,7 @@
 Every strategy begins with the same few labeled patients. In each round it chooses further patients of the cohort's
 training part, the annotator gives their true masks, and training goes on from the present weights with all labels so
 far. After each round the network is measured on testing patients. Strategies choose by the functions that the label
-server uses (`bonemets.labeling.scores`, `bonemets.labeling.choosing`).
+server uses (`bonemets.labeling.tasks.scores`, `bonemets.labeling.tasks.choosing`).
 
 Each round leaves a file in WORK, and the same command goes on after the last one, so that it can be stopped at any
 time. Example, on one core::
@@ -26,12 +26,18 @@ import yaml
 from scipy.stats import spearmanr
 
 from active_learning_learner import Learner, Patient, Recipe, measure, read_patients
+from bonemets.bundle.provenance import describe_hardware, git_commit, versions
 from bonemets.data import datalist_hash
 from bonemets.data.files import write_bytes
-from bonemets.engines.provenance import describe_hardware, git_commit, versions
 from bonemets.errors import InputError
-from bonemets.labeling.choosing import farthest, highest, uncertain_and_far
-from bonemets.labeling.scores import SCORES, bottleneck_features, dropout_switched_on, mean_entropy, mutual_information
+from bonemets.labeling.tasks.choosing import farthest, highest, uncertain_and_far
+from bonemets.labeling.tasks.scores import (
+    SCORES,
+    bottleneck_features,
+    dropout_switched_on,
+    mean_entropy,
+    mutual_information,
+)
 
 # All patients at once, for how much there is to win.
 REFERENCE = "everything"

@@ -17,8 +17,8 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from bonemets.engines.bundles import file_sha256
-from bonemets.engines.provenance import describe_hardware
+from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.provenance import describe_hardware
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, summarize_runs, write_record
 
@@ -31,7 +31,7 @@ def make_record(options: argparse.Namespace) -> Record:
     Raises:
         InputError: a summary cannot be used, or nobody knows the commit.
     """
-    from bonemets.engines.provenance import git_commit
+    from bonemets.bundle.provenance import git_commit
 
     commit = options.commit or git_commit()
     if commit is None:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemets.anatomy.regions import REGIONS, SIDES
-from bonemets.simulation.anatomy import BONES, MIDPLANE_X
-from bonemets.simulation.anatomy import REGIONS as BONE_REGIONS
-from bonemets.simulation.skeleton import Skeleton
-from bonemets.simulation.spots import Spot
-from bonemets.simulation.subject import Subject
+from bonemets.simulation.patient.spots import Spot
+from bonemets.simulation.patient.subject import Subject
+from bonemets.simulation.skeleton.anatomy import BONES, MIDPLANE_X
+from bonemets.simulation.skeleton.anatomy import REGIONS as BONE_REGIONS
+from bonemets.simulation.skeleton.skeleton import Skeleton
 
 NONE = len(REGIONS)
 """Number of what has no name: costal cartilage."""

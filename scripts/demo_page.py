@@ -14,16 +14,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from bonemets.bundle.folders import find_bundle
 from bonemets.data import VIEWS, read_planar, write_bytes
-from bonemets.data.datalist import read_datalist
-from bonemets.data.planar import PlanarScan
-from bonemets.engines.bundles import find_bundle
+from bonemets.data.lists.datalist import read_datalist
+from bonemets.data.planar.scan import PlanarScan
 from bonemets.metrics import LesionCounts, lesion_components, match_lesions
 from bonemets.metrics.lesions import LESION
 from bonemets.reporting.display import data_uri
 from bonemets.reporting.figures import figure_png, training_figure
 from bonemets.reporting.pages import render_page, scan_drawing
-from bonemets.reporting.results import study_name
+from bonemets.reporting.study.results import study_name
 
 PANELS = {
     "Loss (Dice + cross-entropy)": {"train_loss": "training windows"},

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from bonemets.simulation.dermoscopy import simulate_dermoscopy
+from bonemets.simulation.dermoscopy.image import simulate_dermoscopy
 
 OUT = Path(__file__).parents[1] / "docs" / "explanation" / "images" / "simulated_dermoscopy.jpg"
 SEED, COLUMNS, ROWS = 7, 4, 3

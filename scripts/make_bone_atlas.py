@@ -28,25 +28,25 @@ from bonemets.anatomy.average import MARGIN, AverageScan, Looks, look, sample, u
 from bonemets.anatomy.regions import MIDDLE_COUNT, REGIONS, mirrored
 from bonemets.anatomy.registration import place
 from bonemets.data import datalist_hash, read_planar
-from bonemets.data.datalist import read_datalist
+from bonemets.data.lists.datalist import read_datalist
 from bonemets.simulation import load_skeleton
-from bonemets.simulation.anatomy import bones_of
-from bonemets.simulation.camera import Scene, View, draw_acquisition, expose
-from bonemets.simulation.camera import look as project
-from bonemets.simulation.grid import COLUMNS, PIXEL, pixel_of
-from bonemets.simulation.lesions import (
+from bonemets.simulation.bone_scan.camera import Scene, View, draw_acquisition, expose
+from bonemets.simulation.bone_scan.camera import look as project
+from bonemets.simulation.bone_scan.study import SIMULATION_VERSION
+from bonemets.simulation.bone_scan.truth import MIN_CONTRAST, MIN_DETECTABILITY, OUTLINE_SHARE, project_spot
+from bonemets.simulation.patient.grid import COLUMNS, PIXEL, pixel_of
+from bonemets.simulation.patient.lesions import (
     RADIUS_MEDIAN,
     RADIUS_SIGMA,
     RATIO_MEDIAN,
     RATIO_SIGMA,
     SITE_SHARE,
 )
-from bonemets.simulation.organs import draw_organs, draw_soft_tissue
-from bonemets.simulation.skeleton import Skeleton
-from bonemets.simulation.spots import Spot, lumps
-from bonemets.simulation.study import SIMULATION_VERSION
-from bonemets.simulation.subject import Subject, draw_subject
-from bonemets.simulation.truth import MIN_CONTRAST, MIN_DETECTABILITY, OUTLINE_SHARE, project_spot
+from bonemets.simulation.patient.organs import draw_organs, draw_soft_tissue
+from bonemets.simulation.patient.spots import Spot, lumps
+from bonemets.simulation.patient.subject import Subject, draw_subject
+from bonemets.simulation.skeleton.anatomy import bones_of
+from bonemets.simulation.skeleton.skeleton import Skeleton
 
 STEP_MM, FINE_STEP_MM = 9.04, 4.52
 """Pixels of the average scan and of the atlas: four and two of the camera's."""
@@ -158,7 +158,7 @@ def sample_lesions(subject: Subject, regions: NDArray[np.uint8], weights: NDArra
 def visible_pixels(
     spot: Spot, scene: Scene, view: View, background: NDArray, scanned: NDArray, counts_per_unit: float
 ) -> NDArray[np.int32]:
-    """Flat pixels of a lesion's outline, none if it would not be seen: the rule of `bonemets.simulation.truth`."""
+    """Flat pixels of a lesion's outline, none if not seen: the rule of `bonemets.simulation.bone_scan.truth`."""
     signal, window = project_spot(spot, scene, view, counts_per_unit)
     signal = signal * scanned[window]
     peak = float(signal.max(initial=0.0))

@@ -25,8 +25,8 @@ from typing import Any
 
 import yaml
 
-from bonemets.data.datalist import datalist_hash, read_datalist
 from bonemets.data.files import write_bytes
+from bonemets.data.lists.datalist import datalist_hash, read_datalist
 from bonemets.errors import InputError
 
 KEYS = {
@@ -54,8 +54,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if wrong:
         raise InputError(f"{path}: missing, unknown or of the wrong kind: {', '.join(dict.fromkeys(wrong))}")
     from bonemets.simulation import SIMULATION_VERSION
-    from bonemets.simulation.ct_slices import CT_VERSION
-    from bonemets.simulation.dermoscopy import DERMOSCOPY_VERSION
+    from bonemets.simulation.ct.slices import CT_VERSION
+    from bonemets.simulation.dermoscopy.image import DERMOSCOPY_VERSION
 
     simulator = DERMOSCOPY_VERSION if recipe["modality"] == "skin" else SIMULATION_VERSION
     for key, here in (("simulation_version", simulator), ("ct_version", CT_VERSION)):
@@ -86,7 +86,7 @@ def content_hash(datalist: Path) -> str:
 def make(recipe: dict[str, Any], folder: Path, workers: int = 1) -> dict[str, str]:
     """Simulate what the recipe says, or what is left of it, and hash the result."""
     from bonemets.simulation.cohort import simulate_cohort
-    from bonemets.simulation.picture_cohort import simulate_picture_cohort
+    from bonemets.simulation.dermoscopy.cohort import simulate_picture_cohort
 
     def progress(done: int, total: int) -> None:
         if done % max(1, total // 10) == 0:

@@ -20,12 +20,12 @@ from typing import Any
 
 import yaml
 
+from bonemets.bundle.weights import shipped_record
 from bonemets.data.files import write_bytes
-from bonemets.engines.weights import shipped_record
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import read_records
 from bonemets.reporting.published import Published, read_all_published
-from bonemets.reporting.sweep_summary import read_summaries
+from bonemets.sweep.summary import read_summaries
 from results_page import page
 from results_tables import Ledger, is_scored, overview, performance, speed
 from sweeps_page import sweeps_page

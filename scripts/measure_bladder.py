@@ -17,14 +17,14 @@ from PIL import Image
 from scipy import ndimage
 
 from bonemets.simulation import load_skeleton, simulate_study
-from bonemets.simulation.camera import Scene, draw_acquisition, expose, look
-from bonemets.simulation.grid import pixel_of
-from bonemets.simulation.organs import draw_organs, draw_soft_tissue
-from bonemets.simulation.skeleton import Skeleton
-from bonemets.simulation.spots import Spot
-from bonemets.simulation.study import VIEWS, SimulatedStudy
-from bonemets.simulation.subject import draw_subject
-from bonemets.simulation.truth import outline_spots, project_spot
+from bonemets.simulation.bone_scan.camera import Scene, draw_acquisition, expose, look
+from bonemets.simulation.bone_scan.study import VIEWS, SimulatedStudy
+from bonemets.simulation.bone_scan.truth import outline_spots, project_spot
+from bonemets.simulation.patient.grid import pixel_of
+from bonemets.simulation.patient.organs import draw_organs, draw_soft_tissue
+from bonemets.simulation.patient.spots import Spot
+from bonemets.simulation.patient.subject import draw_subject
+from bonemets.simulation.skeleton.skeleton import Skeleton
 from bonemets.transforms import RemoveBladder, body_mask, find_bladder
 
 

@@ -27,14 +27,14 @@ from bone_truth import NONE, point_regions, region_of_spot
 from bonemets.anatomy import REGIONS, BoneName, PlacedView, load_atlas, place_atlas
 from bonemets.anatomy.atlas import ATLAS_FILE
 from bonemets.anatomy.regions import Region, bone_named, with_side
+from bonemets.bundle.folders import file_sha256
 from bonemets.data import PlanarScan, datalist_hash, read_planar, write_bytes
-from bonemets.data.datalist import read_datalist
-from bonemets.engines.bundles import file_sha256
-from bonemets.metrics.predictions import read_array
+from bonemets.data.lists.datalist import read_datalist
+from bonemets.metrics.evaluation.predictions import read_array
 from bonemets.reporting.display import display_gray
 from bonemets.simulation import load_skeleton
-from bonemets.simulation.skeleton import Skeleton
-from bonemets.simulation.subject import draw_subject
+from bonemets.simulation.patient.subject import draw_subject
+from bonemets.simulation.skeleton.skeleton import Skeleton
 from bonemets.transforms.crop import thorax_start
 from compare_simulation import replace_between
 

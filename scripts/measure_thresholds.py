@@ -30,15 +30,15 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from bonemets.bundle.folders import file_sha256, find_bundle
 from bonemets.data import load_datalist, write_bytes
-from bonemets.data.datalist import datalist_hash, read_datalist
-from bonemets.engines.bundles import file_sha256, find_bundle
+from bonemets.data.lists.datalist import datalist_hash, read_datalist
 from bonemets.engines.predictor import BundlePredictor, on_file_grid
 from bonemets.errors import InputError
+from bonemets.metrics.evaluation.predictions import read_label
 from bonemets.metrics.image import CRITERIA
 from bonemets.metrics.lesions import LesionCounts, overlap_lesions
 from bonemets.metrics.pixel import count_pixels, dice, precision
-from bonemets.metrics.predictions import read_label
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "results" / "thresholds"

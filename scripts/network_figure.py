@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from bonemets.networks.blocks.parallel_branches import ParallelBranches
+from bonemets.networks.blocks.context.parallel_branches import ParallelBranches
 
 BOX_WIDTH, BOX_HEIGHT = 132, 46
 GAP_Y = 18

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import yaml
 
-from bonemets.engines.sweep_spec import read_sweep
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import write_record
 from bonemets.reporting.published import read_all_published
-from bonemets.reporting.sweep_page import sweep_tables
 from bonemets.reporting.sweep_record import find_results, sweep_records
-from bonemets.reporting.sweep_summary import write_summary
+from bonemets.sweep.page import sweep_tables
+from bonemets.sweep.spec import read_sweep
+from bonemets.sweep.summary import write_summary
 
 ROOT = Path(__file__).resolve().parents[1]
 

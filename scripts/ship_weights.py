@@ -33,10 +33,10 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
+from bonemets.bundle.folders import bundle_metadata, file_sha256
+from bonemets.bundle.weights import MAXIMUM_BYTES, shipped_record
 from bonemets.data.files import write_bytes
-from bonemets.engines.bundles import bundle_metadata, file_sha256
 from bonemets.engines.predictor import checked_provenance
-from bonemets.engines.weights import MAXIMUM_BYTES, shipped_record
 from bonemets.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy import ndimage
 
 from bonemets.simulation import SimulatedStudy, Skeleton, simulate_study
-from bonemets.simulation.lesions import draw_status
-from bonemets.simulation.patient import draw_patient, generators
+from bonemets.simulation.patient.lesions import draw_status
+from bonemets.simulation.patient.patient import draw_patient, generators
 
 GAMMA = 0.6
 COLORS = {"lesions": (220, 0, 0), "hidden": (0, 120, 255), "benign": (0, 150, 0)}

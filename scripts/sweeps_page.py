@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bonemets.reporting.sweep_page import COMPARED_NAMES
-from bonemets.reporting.sweep_summary import COMPARISONS, FIGURE, INTERVALS, SHOWN, SweepSummary
+from bonemets.sweep.page import COMPARED_NAMES
+from bonemets.sweep.summary import COMPARISONS, FIGURE, INTERVALS, SHOWN, SweepSummary
 from results_page import anchor
 from results_tables import DASH, table
 

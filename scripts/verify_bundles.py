@@ -23,8 +23,8 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 
-from bonemets.engines.bundles import file_sha256
-from bonemets.engines.weights import MAXIMUM_BYTES
+from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.weights import MAXIMUM_BYTES
 from export_parity import RUNTIMES, export_differences, whole_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,8 +80,8 @@ def check_ids(bundle: Path) -> str:
         for key, entry in workflow.properties.items():
             if entry["required"] and entry["id"] not in workflow.parser:
                 raise BundleError(f"{name}.yaml lacks {entry['id']} ({key})")
-        if "$import bonemets.engines.short_errors" not in workflow.parser["imports"]:
-            raise BundleError(f"{name}.yaml does not import bonemets.engines.short_errors")
+        if "$import bonemets.bundle.short_errors" not in workflow.parser["imports"]:
+            raise BundleError(f"{name}.yaml does not import bonemets.bundle.short_errors")
     return "train and inference"
 
 

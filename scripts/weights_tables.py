@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bonemets.engines.weights import shipped_record, trained_on_simulated
+from bonemets.bundle.weights import shipped_record, trained_on_simulated
 from bonemets.reporting.ledger import Record
 
 NONE = [

@@ -24,7 +24,7 @@ from bonemets.anatomy.average import Array, AverageScan, look, unwarp
 from bonemets.anatomy.regions import MIDDLE_COUNT, REGIONS, with_side
 from bonemets.anatomy.registration import Placement, place
 from bonemets.data.files import write_bytes
-from bonemets.data.geometry import VIEWS
+from bonemets.data.planar.geometry import VIEWS
 
 ATLAS_FILE = Path(__file__).with_name("bone_atlas.npz")
 CERTAIN = 0.6

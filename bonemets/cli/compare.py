@@ -51,7 +51,7 @@ def compare(
     """
     from bonemets.cli.segment import check_writable
     from bonemets.errors import InputError
-    from bonemets.reporting.tracked_runs import RunStore
+    from bonemets.reporting.comparison.tracked_runs import RunStore
 
     check_writable(output)
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -62,8 +62,8 @@ def compare(
     if first.run_id == second.run_id:
         raise InputError(f"{run_a} and {run_b} are one run; give two")
 
-    from bonemets.reporting.compare_page import p_value, write_comparison
-    from bonemets.reporting.run_comparison import compare_runs
+    from bonemets.reporting.comparison.page import p_value, write_comparison
+    from bonemets.reporting.comparison.runs import compare_runs
 
     document = compare_runs(first, second, None if section is None else section.value, resamples=bootstrap, seed=seed)
     write_comparison(output, document, store, first, second)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bonemets.engines.bundles import BUNDLES_VARIABLE, DEFAULT_BUNDLE, file_sha256, list_bundles, read_provenance
-from bonemets.engines.weights import describe_weights
+from bonemets.bundle.folders import BUNDLES_VARIABLE, DEFAULT_BUNDLE, file_sha256, list_bundles, read_provenance
+from bonemets.bundle.weights import describe_weights
 from bonemets.errors import InputError
-from bonemets.labeling import environment
+from bonemets.labeling.server import environment
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

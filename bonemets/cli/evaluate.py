@@ -54,15 +54,15 @@ def evaluate(
     number. Pixels with label 2 count neither for nor against.
     """
     from bonemets.cli.segment import check_writable
-    from bonemets.data.datalist import describe_part, load_datalist
-    from bonemets.metrics.predictions import find_predictions
+    from bonemets.data.lists.datalist import describe_part, load_datalist
+    from bonemets.metrics.evaluation.predictions import find_predictions
 
     check_writable(output)
     items = load_datalist(datalist, fold=fold, section=section.value)
     cases = find_predictions(predictions, items, datalist.resolve().parent)
     data = describe_part(datalist, section.value, fold)
-    from bonemets.metrics.evaluation import evaluate_cases, summary
-    from bonemets.reporting.evaluation_page import write_evaluation
+    from bonemets.metrics.evaluation.evaluation import evaluate_cases, summary
+    from bonemets.reporting.evaluation.page import write_evaluation
 
     with progress("Images", without_terminal=False) as report:
         evaluation = evaluate_cases(

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from bonemets import __version__
-from bonemets.engines.bundles import bundle_folders, bundle_metadata, file_sha256, list_bundles, read_provenance
-from bonemets.engines.weights import describe_weights, trained_on_simulated
+from bonemets.bundle.folders import bundle_folders, bundle_metadata, file_sha256, list_bundles, read_provenance
+from bonemets.bundle.weights import describe_weights, trained_on_simulated
 
 PACKAGES = (
     "torch", "monai", "pytorch-ignite", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "itk-io", "mlflow",

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bonemets.engines.bundles import bundle_of, find_bundle, find_weights
+from bonemets.bundle.folders import bundle_of, find_bundle, find_weights
 from bonemets.errors import InputError
 
 
@@ -56,7 +56,7 @@ def label(
     Runs MONAI Label in its own environment (make label). The studies are never changed.
     Research use only, not for diagnosis.
     """
-    from bonemets.labeling import environment
+    from bonemets.labeling.server import environment
 
     address = studies.startswith(("http://", "https://"))
     if not address and not Path(studies).is_dir():
@@ -74,9 +74,9 @@ def label(
         sys.stdout.flush()
         os.execv(python, [python, "-m", "bonemets.cli.main", "label", *options])
 
-    from bonemets.labeling.launch import default_work, serve
-    from bonemets.labeling.modalities import CT, NM, PICTURE
-    from bonemets.labeling.workspace import Workspace
+    from bonemets.data.modalities import CT, NM, PICTURE
+    from bonemets.labeling.server.launch import default_work, serve
+    from bonemets.labeling.store.workspace import Workspace
 
     place = studies if address else str(Path(studies).resolve())
     project, first = Workspace(work or default_work(place)), {bundle: weights} if bundle and weights else {}

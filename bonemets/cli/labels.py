@@ -13,7 +13,7 @@ import typer
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
-    from bonemets.labeling.workspace import Workspace
+    from bonemets.labeling.store.workspace import Workspace
 
 
 class Format(str, Enum):
@@ -37,7 +37,7 @@ def export(
     item: Annotated[list[str] | None, typer.Option(help="Only this item; may be repeated.")] = None,
 ) -> None:
     """Write images and labels for another program: final labels, else proposals, else nothing drawn yet."""
-    from bonemets.labeling.exchange import export_labels
+    from bonemets.labeling.exchange.exchange import export_labels
 
     done = export_labels(_workspace(project), output, format_.value, item or ())
     kinds = [exported.label for exported in done.items]
@@ -64,7 +64,7 @@ def import_(
 
     The server may run meanwhile.
     """
-    from bonemets.labeling import environment
+    from bonemets.labeling.server import environment
 
     work = _workspace(project)
     if not environment.is_here():
@@ -74,7 +74,7 @@ def import_(
         arguments = ["labels", "import", str(project), str(folder), "--user", user, *options]
         os.execv(python, [python, "-m", "bonemets.cli.main", *arguments])
 
-    from bonemets.labeling.importing import import_labels
+    from bonemets.labeling.exchange.importing import import_labels
 
     done = import_labels(folder, work, user, unchanged=unchanged, over_newer=over_newer)
     for name, version in done.saved.items():
@@ -87,8 +87,8 @@ def import_(
 
 
 def _workspace(project: Path) -> Workspace:
-    from bonemets.labeling.launch import default_work
-    from bonemets.labeling.workspace import Workspace
+    from bonemets.labeling.server.launch import default_work
+    from bonemets.labeling.store.workspace import Workspace
 
     for folder in (project, default_work(str(project))):
         work = Workspace(folder)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bonemets.bundle.folders import DEFAULT_BUNDLE, bundle_metadata, bundle_of, find_bundle, find_weights
+from bonemets.bundle.weights import describe_weights
 from bonemets.cli.progress import counting, progress
-from bonemets.engines.bundles import DEFAULT_BUNDLE, bundle_metadata, bundle_of, find_bundle, find_weights
-from bonemets.engines.weights import describe_weights
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def segment(
     # Only now, since torch and MONAI take seconds to load.
     typer.echo(f"Loading {bundle_dir.name}: {describe_weights(weights_file)} ...")
     from bonemets.engines.predictor import BundlePredictor
-    from bonemets.reporting.ct_results import write_ct_study
-    from bonemets.reporting.results import study_folder, write_study
+    from bonemets.reporting.study.ct_results import write_ct_study
+    from bonemets.reporting.study.results import study_folder, write_study
 
     start = time.perf_counter()
     predictor = BundlePredictor(bundle_dir, device, weights_file)
@@ -119,8 +119,8 @@ def read_any(source: Path) -> tuple[Iterable[PlanarScan | CTScan], str]:
         InputError: nothing can be read, with the reason.
     """
     from bonemets.data import read_ct_study, read_study
-    from bonemets.data.ct_study import holds_dicom_ct
-    from bonemets.data.nuclear import UnsuitableError
+    from bonemets.data.ct.study import holds_dicom_ct
+    from bonemets.data.planar.nuclear import UnsuitableError
 
     try:
         scans = read_study(source)

@@ -77,7 +77,7 @@ def simulate(
 
 
 def _simulate_pictures(out: Path, patients: int, seed: int, workers: int, folds: int, test_share: float) -> None:
-    from bonemets.simulation.picture_cohort import simulate_picture_cohort
+    from bonemets.simulation.dermoscopy.cohort import simulate_picture_cohort
 
     try:
         with progress("Pictures") as report:

@@ -49,21 +49,21 @@ def sweep(
     last epoch. Writes trials.csv, models.csv, comparisons.csv, sweep.json and index.html.
     """
     from bonemets.cli.segment import check_writable
-    from bonemets.engines.sweep_spec import read_sweep
+    from bonemets.sweep.spec import read_sweep
 
     check_writable(output)
     found = read_sweep(spec, dataset_dir)
     if dry_run:
-        from bonemets.engines.sweep_trial import finished_result
+        from bonemets.sweep.trial import finished_result
 
         for trial in found.trials:
             done = finished_result(trial, output.resolve() / "trials" / trial.name)
             typer.echo(f"{'done' if done else 'to do':6} {trial.name}")
         return
 
-    from bonemets.engines.sweep import run_sweep
     from bonemets.errors import InputError
-    from bonemets.reporting.sweep_page import write_sweep
+    from bonemets.sweep.page import write_sweep
+    from bonemets.sweep.run import run_sweep
 
     output.mkdir(parents=True, exist_ok=True)
     store = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{output.resolve() / 'mlruns.db'}"

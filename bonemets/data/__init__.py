@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bonemets.data.ct import CTScan, read_ct, write_ct_mask
-from bonemets.data.ct_study import read_ct_study
-from bonemets.data.datalist import datalist_hash, load_datalist, write_datalist
+from bonemets.data.ct.scan import CTScan, read_ct, write_ct_mask
+from bonemets.data.ct.study import read_ct_study
 from bonemets.data.files import write_bytes, write_mask_like, write_nifti
-from bonemets.data.folds import assign_folds, split_test
-from bonemets.data.geometry import VIEWS, planar_affine
-from bonemets.data.leakage import check_leakage
-from bonemets.data.planar import PlanarScan, SourceFrame
-from bonemets.data.study import read_planar, read_study
+from bonemets.data.lists.datalist import datalist_hash, load_datalist, write_datalist
+from bonemets.data.lists.folds import assign_folds, split_test
+from bonemets.data.lists.leakage import check_leakage
+from bonemets.data.planar.geometry import VIEWS, planar_affine
+from bonemets.data.planar.scan import PlanarScan, SourceFrame
+from bonemets.data.planar.study import read_planar, read_study
 
 if TYPE_CHECKING:
-    from bonemets.data.ct_reader import CTReader
+    from bonemets.data.ct.reader import CTReader
     from bonemets.data.pictures import PictureReader
-    from bonemets.data.reader import PlanarReader
+    from bonemets.data.planar.reader import PlanarReader
 
 __all__ = [
     "VIEWS",
@@ -50,7 +50,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "PlanarReader":
-        from bonemets.data.reader import PlanarReader
+        from bonemets.data.planar.reader import PlanarReader
 
         return PlanarReader
     if name == "PictureReader":
@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
 
         return PictureReader
     if name == "CTReader":
-        from bonemets.data.ct_reader import CTReader
+        from bonemets.data.ct.reader import CTReader
 
         return CTReader
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

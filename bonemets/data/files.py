@@ -12,7 +12,7 @@ import numpy as np
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
-    from bonemets.data.planar import PlanarScan
+    from bonemets.data.planar.scan import PlanarScan
 
 # Label maps and noisy counts alike: level 1 takes a third of the default's time for files 5-10 % larger.
 GZIP_LEVEL = 1

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from bonemets.data.ct import CTScan
-    from bonemets.data.planar import PlanarScan
+    from bonemets.data.ct.scan import CTScan
+    from bonemets.data.planar.scan import PlanarScan
 
 
 def scan_sha256(scan: PlanarScan | CTScan) -> str:

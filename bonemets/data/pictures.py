@@ -11,7 +11,7 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, ensure_tuple
 from PIL import Image
 
-from bonemets.data.formats import IMAGE_SUFFIXES
+from bonemets.data.planar.formats import IMAGE_SUFFIXES
 from bonemets.errors import InputError
 
 # Modes of more than 8 bits: conversion to RGB would clip all above 255 to white.

@@ -13,7 +13,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import NuclearMedicineImageStorage
 
 from bonemets.data.files import write_bytes
-from bonemets.data.geometry import VIEWS
+from bonemets.data.planar.geometry import VIEWS
 from bonemets.dicom.identifiers import make_uid
 from bonemets.dicom.simulated import (
     PatientHeader,

@@ -17,9 +17,9 @@ from pydicom.uid import NuclearMedicineImageStorage, generate_uid
 
 from bonemets.anatomy.regions import bone_named
 from bonemets.data.files import write_bytes
-from bonemets.data.geometry import planar_affine
-from bonemets.data.nuclear import select_frames
-from bonemets.data.planar import PlanarScan, SourceFrame
+from bonemets.data.planar.geometry import planar_affine
+from bonemets.data.planar.nuclear import select_frames
+from bonemets.data.planar.scan import PlanarScan, SourceFrame
 from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.bone_codes import bone_codes
 from bonemets.dicom.identifiers import make_uid
@@ -58,8 +58,8 @@ def write_seg(
         algorithm_type: ``"SEMIAUTOMATIC"`` for a mask that a person has reviewed.
         series_description: shown by viewers.
         series_number: number of the new series in the study.
-        bones: the mask taken apart by the names of the bones (`bonemets.reporting.findings.masks_by_bone`). There is
-            then one segment per bone, with its SNOMED CT code as anatomic region; without, a single one.
+        bones: the mask taken apart by the names of the bones (`bonemets.reporting.study.findings.masks_by_bone`).
+            There is then one segment per bone, with its SNOMED CT code as anatomic region; without, a single one.
 
     Raises:
         ValueError: if the scan is not from DICOM, or the mask's shape is not the scan's.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import Code, codes
 from pydicom.uid import generate_uid
 
-from bonemets.data.planar import PlanarScan
+from bonemets.data.planar.scan import PlanarScan
 from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.bone_codes import bone_codes
 from bonemets.dicom.source_header import reference_number
@@ -63,7 +63,7 @@ def write_sr(
         path: the file to write, whole or not at all.
         source: the scan, read from DICOM.
         numbered: (H, W, V), each finding's number where it is, as displayed, views in the scan's order.
-        findings: one mapping each, as `bonemets.reporting.findings.Finding.as_dict` makes them.
+        findings: one mapping each, as `bonemets.reporting.study.findings.Finding.as_dict` makes them.
         algorithm: what made them.
         series_number: number of the new series in the study.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bonemets.engines.bundles import DEFAULT_BUNDLE, find_bundle, find_weights, list_bundles
+from bonemets.bundle.folders import DEFAULT_BUNDLE, find_bundle, find_weights, list_bundles
 
 if TYPE_CHECKING:
     from bonemets.engines.predictor import BundlePredictor, Prediction

@@ -22,16 +22,16 @@ from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, LoadImaged, MapTransform, SaveImaged
 from numpy.typing import NDArray
 
-from bonemets.data.ct import CTScan, from_display, read_ct
-from bonemets.data.ct_reader import CTReader
+from bonemets.bundle.folders import bundle_metadata, find_weights, read_provenance
+from bonemets.bundle.loading import load_weights
+from bonemets.data.ct.reader import CTReader
+from bonemets.data.ct.scan import CTScan, from_display, read_ct
 from bonemets.data.pictures import PictureReader, read_picture
-from bonemets.data.study import read_planar
-from bonemets.engines.bundles import bundle_metadata, find_weights, read_provenance
-from bonemets.engines.loading import load_weights
+from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
-    from bonemets.data.planar import PlanarScan
+    from bonemets.data.planar.scan import PlanarScan
 
 # What a weights file's model.json may build. It travels with weights, which people exchange; a configuration can name
 # any function, so only the two packages that hold networks are accepted.

@@ -5,13 +5,14 @@ from bonemets.handlers.early_stop import EarlyStop
 from bonemets.handlers.epoch_log import EpochLog
 from bonemets.handlers.epoch_seed import EpochSeed
 from bonemets.handlers.evaluation_report import EvaluationReport
-from bonemets.handlers.inference_tracking import InferenceTracking
-from bonemets.handlers.leftover_gradients import LeftoverGradients
+from bonemets.handlers.mlflow.inference import InferenceTracking
+from bonemets.handlers.mlflow.scan_overlays import ScanOverlays
+from bonemets.handlers.mlflow.tracking import MLflowTracking
+from bonemets.handlers.partial_accumulation import PartialAccumulation
 from bonemets.handlers.patient_metrics import PatientMetrics
 from bonemets.handlers.pixel_metric import PixelMetric
-from bonemets.handlers.scan_overlays import ScanOverlays
-from bonemets.handlers.tracking import MLflowTracking
 from bonemets.handlers.training_state import TrainingState
+from bonemets.moved import passed_on
 
 __all__ = [
     "BestModel",
@@ -20,10 +21,12 @@ __all__ = [
     "EpochSeed",
     "EvaluationReport",
     "InferenceTracking",
-    "LeftoverGradients",
+    "PartialAccumulation",
     "MLflowTracking",
     "PatientMetrics",
     "PixelMetric",
     "ScanOverlays",
     "TrainingState",
 ]
+
+__getattr__ = passed_on(__name__)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.provenance import RunningConfig, datalist_record, git_commit, versions
 from bonemets.data.files import write_bytes
-from bonemets.engines.bundles import file_sha256
-from bonemets.engines.provenance import RunningConfig, datalist_record, git_commit, versions
 from bonemets.handlers.training_state import save_whole, unwrapped
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import Evaluator
 
+from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.provenance import datalist_record
 from bonemets.data.files import write_bytes
-from bonemets.engines.bundles import file_sha256
-from bonemets.engines.provenance import datalist_record
 from bonemets.handlers.pixel_metric import count_item
 from bonemets.metrics.pixel import MEASURES, PixelCounts, measure
 

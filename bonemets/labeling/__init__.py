@@ -1,7 +1,6 @@
 """The annotator's loop on MONAI Label: what ``apps/monailabel`` and ``bonemets label`` are made of.
 
-Most modules import MONAI Label and so work in its own environment only (``make label``); `choosing`, `compat`,
-`environment`, `history`, `masks`, `modalities`, `scores`, `sources`, `studies` and `workspace` do not.
+Most of `exchange`, `intake`, `tasks` and `server` imports MONAI Label and so works in its own environment only
+(``make label``); `store` without its data stores, `intake.sources`, `intake.studies`, `tasks.choosing`,
+`tasks.scores`, `server.compat` and `server.environment` do not.
 """
-
-from __future__ import annotations

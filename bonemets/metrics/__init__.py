@@ -3,7 +3,7 @@
 Nothing here needs torch, so that an evaluation starts at once.
 """
 
-from bonemets.metrics.comparison import PairedTest, compare_paired, compare_patients, holm
+from bonemets.metrics.comparison.comparison import PairedTest, compare_paired, compare_patients, holm
 from bonemets.metrics.image import ImageResult, measure_image
 from bonemets.metrics.lesions import (
     LesionCounts,

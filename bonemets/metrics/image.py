@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemets.metrics.calibration import SUSPICION, CalibrationCounts, calibration_counts
+from bonemets.metrics.evaluation.simulated import LesionFacts, SimulatedView
 from bonemets.metrics.froc import FrocCounts, froc_counts
 from bonemets.metrics.lesions import IGNORE, LesionMatch, LesionOverlap, overlap_lesions
 from bonemets.metrics.pixel import PixelCounts, count_pixels
-from bonemets.metrics.simulated import LesionFacts, SimulatedView
 from bonemets.metrics.surface import surface_distances
 
 # When a finding counts as a lesion found: any shared pixel, or an intersection over union. A human outline reaches

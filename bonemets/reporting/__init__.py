@@ -1,0 +1,1 @@
+"""Figures and pages: of a study, of an evaluation, of a comparison."""

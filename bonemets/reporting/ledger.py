@@ -115,7 +115,7 @@ def _problem(error: jsonschema.ValidationError) -> str:
 
 def metric_names() -> set[str]:
     """The names that ``bonemets evaluate`` uses."""
-    from bonemets.metrics.measures import MEASURES
+    from bonemets.metrics.evaluation.measures import MEASURES
 
     return {measure.key for measure in MEASURES}
 

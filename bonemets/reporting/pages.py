@@ -108,7 +108,7 @@ def render_report(result: Mapping[str, Any], drawing: Sequence[Mapping[str, Any]
 
     Args:
         result: what ``result.json`` holds.
-        drawing: what `scan_drawing`, or `bonemets.reporting.ct_pictures.ct_drawing`, returned for scan and mask.
+        drawing: what `scan_drawing`, or `bonemets.reporting.study.ct_pictures.ct_drawing`, returned for scan and mask.
     """
     template = "report_ct.html" if result["study"]["kind"] == "CT" else "report.html"
     return render_page(template, result=result, drawing=drawing)

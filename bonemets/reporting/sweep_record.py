@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bonemets.engines.bundles import bundle_metadata, read_provenance
+from bonemets.bundle.folders import bundle_metadata, read_provenance
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, check_record, combine
 from bonemets.reporting.published import Published
-from bonemets.reporting.sweep_measurements import Measurement, trial_folder
+from bonemets.sweep.measurements import Measurement, trial_folder
 
 if TYPE_CHECKING:
-    from bonemets.engines.sweep_spec import Sweep, Trial
+    from bonemets.sweep.spec import Sweep, Trial
 
 # What the papers' tables, the README and the sweep's page show, and what says how far to trust it.
 RECORDED = (
@@ -47,7 +47,7 @@ def find_results(sweep: Sweep, output: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: a result is of other settings, data or section than the specification says.
     """
-    from bonemets.engines.sweep_trial import changed_settings
+    from bonemets.sweep.trial import changed_settings
 
     found = []
     for trial in sweep.trials:

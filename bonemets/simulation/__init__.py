@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bonemets.simulation.anatomy import BONES, REGIONS
-from bonemets.simulation.skeleton import Skeleton, load_skeleton
-from bonemets.simulation.study import SIMULATION_VERSION, SimulatedStudy, simulate_study, target_label
+from bonemets.simulation.bone_scan.study import SIMULATION_VERSION, SimulatedStudy, simulate_study, target_label
+from bonemets.simulation.skeleton.anatomy import BONES, REGIONS
+from bonemets.simulation.skeleton.skeleton import Skeleton, load_skeleton
 
 __all__ = [
     "BONES",

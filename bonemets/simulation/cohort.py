@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 import bonemets
-from bonemets.data.datalist import write_datalist
 from bonemets.data.files import write_bytes
-from bonemets.data.folds import draw_parts
-from bonemets.data.geometry import VIEWS
+from bonemets.data.lists.datalist import write_datalist
+from bonemets.data.lists.folds import draw_parts
+from bonemets.data.planar.geometry import VIEWS
 from bonemets.errors import InputError
-from bonemets.simulation.ct_folder import ct_datalist
+from bonemets.simulation.ct.folder import ct_datalist
 from bonemets.simulation.patient_folder import content_sha256, is_intact, patient_name, read_record, write_patient
 from bonemets.simulation.processes import run_in_processes
 
 if TYPE_CHECKING:
     from bonemets.simulation import SimulatedStudy
-    from bonemets.simulation.ct_slices import SimulatedCT
-    from bonemets.simulation.skeleton import Skeleton
+    from bonemets.simulation.ct.slices import SimulatedCT
+    from bonemets.simulation.skeleton.skeleton import Skeleton
 
 MakeStudy = Callable[[int, int], "SimulatedStudy"]
 MakeCT = Callable[[int, int], "SimulatedCT"]
@@ -49,7 +49,7 @@ def make_simulated_study(seed: int, patient: int) -> SimulatedStudy:
 
 def make_simulated_ct(seed: int, patient: int) -> SimulatedCT:
     """Simulate a patient's CT slices on this process's skeleton."""
-    from bonemets.simulation.ct_slices import simulate_ct
+    from bonemets.simulation.ct.slices import simulate_ct
 
     return simulate_ct(_skeleton(), seed=seed, patient=patient)
 
@@ -140,7 +140,7 @@ def finished_patients(out: Path | str, patients: int, seed: int, modality: str =
         InputError: if `out` cannot be written, holds another cohort, or a larger one.
     """
     from bonemets.simulation import SIMULATION_VERSION
-    from bonemets.simulation.ct_slices import CT_VERSION
+    from bonemets.simulation.ct.slices import CT_VERSION
 
     out = Path(out)
     finished = set()

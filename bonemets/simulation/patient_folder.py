@@ -14,14 +14,14 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, find_objects
 
 from bonemets.data.files import nifti_bytes
-from bonemets.data.geometry import VIEWS, planar_affine
+from bonemets.data.planar.geometry import VIEWS, planar_affine
 from bonemets.dicom.nm import NMHeader, nm_bytes
 from bonemets.errors import InputError
-from bonemets.simulation.ct_folder import ct_contents
+from bonemets.simulation.ct.folder import ct_contents
 
 if TYPE_CHECKING:
     from bonemets.simulation import SimulatedStudy
-    from bonemets.simulation.ct_slices import SimulatedCT
+    from bonemets.simulation.ct.slices import SimulatedCT
 
 SPACING = (2.26, 2.26)
 RECORD = "patient.json"

@@ -12,7 +12,7 @@ from monai.data import ImageWriter, MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import MetaKeys, TransformBackends, convert_data_type, convert_to_dst_type
 
-from bonemets.data.ct import write_ct_mask
+from bonemets.data.ct.scan import write_ct_mask
 
 
 class CTWindow(Transform):

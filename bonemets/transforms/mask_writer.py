@@ -12,7 +12,7 @@ from monai.data import ImageWriter
 from monai.utils import convert_data_type
 
 from bonemets.data.files import write_mask_like
-from bonemets.data.study import read_planar
+from bonemets.data.planar.study import read_planar
 
 
 class PlanarMaskWriter(ImageWriter):

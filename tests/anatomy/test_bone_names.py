@@ -13,7 +13,7 @@ from bonemets.anatomy.atlas import ATLAS_FILE, CERTAIN, choose_name, save_atlas
 from bonemets.anatomy.average import unwarp, warp
 from bonemets.anatomy.regions import bone_named, mirrored, with_side
 from bonemets.data import read_planar
-from bonemets.reporting.findings import masks_by_bone, measure_findings
+from bonemets.reporting.study.findings import masks_by_bone, measure_findings
 from bonemets.simulation import BONES
 
 PROBES = (

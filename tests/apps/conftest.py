@@ -20,10 +20,10 @@ from realm import running_realm
 from selenium import webdriver
 from viewer_page import Page, sizes
 
+from bonemets.bundle.folders import find_bundle
 from bonemets.data import planar_affine, read_planar, write_datalist, write_nifti
 from bonemets.engines import BundlePredictor
-from bonemets.engines.bundles import find_bundle
-from bonemets.labeling.environment import find_python
+from bonemets.labeling.server.environment import find_python
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -17,7 +17,7 @@ from pydicom import dcmread
 from bonemets.data import read_planar, write_nifti
 from bonemets.dicom import read_seg
 from bonemets.engines import BundlePredictor
-from bonemets.labeling.scores import SCORES
+from bonemets.labeling.tasks.scores import SCORES
 
 pytestmark = pytest.mark.slow
 

@@ -14,10 +14,10 @@ import pytest
 from label_server import Server, StartServer, add_weights, body_ct, make_study, skin_picture
 from PIL import Image
 
+from bonemets.bundle.folders import find_bundle
 from bonemets.data import load_datalist, read_planar, write_nifti
-from bonemets.data.ct import read_ct
+from bonemets.data.ct.scan import read_ct
 from bonemets.engines import BundlePredictor
-from bonemets.engines.bundles import find_bundle
 
 pytestmark = pytest.mark.slow
 

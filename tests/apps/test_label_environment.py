@@ -12,8 +12,8 @@ from packaging.requirements import Requirement
 
 from bonemets.cli.main import main
 from bonemets.errors import InputError
-from bonemets.labeling.environment import check, pins
-from bonemets.labeling.launch import check_port, default_work
+from bonemets.labeling.server.environment import check, pins
+from bonemets.labeling.server.launch import check_port, default_work
 
 
 def run(python: Path | str, code: str, **environment: str) -> str:
@@ -44,7 +44,7 @@ class TestEnvironment:
     def test_operators_are_defined_only_where_they_are_missing(self, label_python: Path) -> None:
         code = """
 import torch
-from bonemets.labeling.compat import TorchvisionOperators
+from bonemets.labeling.server.compat import TorchvisionOperators
 real = torch.library.Library("torchvision", "FRAGMENT")
 real.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 print(TorchvisionOperators().define(), TorchvisionOperators().define())
@@ -58,7 +58,9 @@ print(TorchvisionOperators().define(), TorchvisionOperators().define())
         done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
-        assert done.stderr.endswith(f"make it with: {sys.executable} -m bonemets.labeling.environment {missing}\n")
+        assert done.stderr.endswith(
+            f"make it with: {sys.executable} -m bonemets.labeling.server.environment {missing}\n"
+        )
 
     def test_a_python_that_cannot_import_it_is_one_line(self) -> None:
         with pytest.raises(InputError) as caught:

@@ -16,11 +16,11 @@ from bonemets.cli.main import main
 from bonemets.data import planar_affine, read_planar, write_nifti
 from bonemets.data.adapters.labelme import draw_mask
 from bonemets.data.outlines import outline_shapes
-from bonemets.labeling.exchange import export_labels, read_manifest
-from bonemets.labeling.history import LabelHistory
-from bonemets.labeling.masks import mask_bytes
-from bonemets.labeling.studies import import_studies
-from bonemets.labeling.workspace import Workspace
+from bonemets.labeling.exchange.exchange import export_labels, read_manifest
+from bonemets.labeling.intake.studies import import_studies
+from bonemets.labeling.store.history import LabelHistory
+from bonemets.labeling.store.masks import mask_bytes
+from bonemets.labeling.store.workspace import Workspace
 
 SCAN, VIEW = "p1_scan", "v_anterior"
 
@@ -109,7 +109,7 @@ def test_folder_with_work_in_it_is_left_alone(
 
 @pytest.mark.slow
 def test_round_trips(work: Workspace, tmp_path: Path, label_packages: Path) -> None:
-    from bonemets.labeling.importing import VersionedDatastore, import_labels
+    from bonemets.labeling.exchange.importing import VersionedDatastore, import_labels
 
     # As a server does at its start: the label that lies there becomes version 1.
     VersionedDatastore(work)
@@ -184,14 +184,14 @@ def test_import_command(
         raise ReplacedError(command)
 
     monkeypatch.setattr(os, "execv", replaced)
-    monkeypatch.setattr("bonemets.labeling.environment.is_here", lambda: False)
+    monkeypatch.setattr("bonemets.labeling.server.environment.is_here", lambda: False)
     with pytest.raises(ReplacedError) as replacement:
         main([*arguments, "--unchanged", "--over-newer"])
     assert replacement.value.args[0][1:] == [
         "-m", "bonemets.cli.main", *arguments, "--unchanged", "--over-newer",
     ]  # fmt: skip
 
-    monkeypatch.setattr("bonemets.labeling.environment.is_here", lambda: True)
+    monkeypatch.setattr("bonemets.labeling.server.environment.is_here", lambda: True)
     capsys.readouterr()
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 saved, 0 unchanged, 0 refused"

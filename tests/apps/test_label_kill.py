@@ -18,7 +18,7 @@ from label_server import BUNDLE, StartServer, make_study
 
 from bonemets.data import read_planar
 from bonemets.engines import BundlePredictor
-from bonemets.labeling.history import LabelHistory
+from bonemets.labeling.store.history import LabelHistory
 
 pytestmark = pytest.mark.slow
 

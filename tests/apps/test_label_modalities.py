@@ -15,15 +15,15 @@ from pydicom import dcmread
 
 from bonemets.data import load_datalist, read_planar, write_nifti
 from bonemets.data.adapters import ADAPTERS, build_datalist
-from bonemets.data.ct import read_ct
+from bonemets.data.ct.scan import read_ct
+from bonemets.data.modalities import CT, NM, PICTURE
 from bonemets.data.pictures import read_picture
 from bonemets.dicom.ct import CTHeader, ct_bytes
 from bonemets.errors import InputError
-from bonemets.labeling.launch import describe
-from bonemets.labeling.masks import label_bytes, mask_bytes, read_mask
-from bonemets.labeling.modalities import CT, NM, PICTURE
-from bonemets.labeling.studies import import_studies
-from bonemets.labeling.workspace import Workspace
+from bonemets.labeling.intake.studies import import_studies
+from bonemets.labeling.server.launch import describe
+from bonemets.labeling.store.masks import label_bytes, mask_bytes, read_mask
+from bonemets.labeling.store.workspace import Workspace
 
 # A volume as scanners' software exports it: (column, row, slice), columns to the left, rows to the back, 2 mm.
 LPS = np.array([[-2.0, 0, 0, 90], [0, -2, 0, 60], [0, 0, 3, -30], [0, 0, 0, 1]])
@@ -199,7 +199,7 @@ class TestMasks:
 class TestDatastore:
     @pytest.fixture
     def store(self, work: Workspace, tmp_path: Path, label_packages: Path) -> Any:
-        from bonemets.labeling.datastore import VersionedDatastore
+        from bonemets.labeling.store.datastore import VersionedDatastore
 
         make_study(tmp_path / "in" / "nm", 1)
         write_volume(tmp_path / "in" / "ct" / "volume.nii.gz", body_ct(2, slices=3)[0])
@@ -221,8 +221,8 @@ class TestDatastore:
         assert len(store.list_images()) == 4
 
     def test_label_of_a_series_as_dicom_seg(self, work: Workspace, tmp_path: Path, label_packages: Path) -> None:
-        from bonemets.labeling.datastore import VersionedDatastore
-        from bonemets.labeling.segmentations import keep_segmentation
+        from bonemets.labeling.exchange.segmentations import keep_segmentation
+        from bonemets.labeling.store.datastore import VersionedDatastore
 
         hu, label = body_ct(3, slices=3)
         label[..., 1] = 0

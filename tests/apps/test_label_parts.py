@@ -13,11 +13,11 @@ from PIL import Image
 
 from bonemets.data import planar_affine, read_planar, write_nifti
 from bonemets.errors import InputError
-from bonemets.labeling.history import LabelHistory
-from bonemets.labeling.masks import label_bytes
-from bonemets.labeling.sources import is_mask
-from bonemets.labeling.studies import import_studies
-from bonemets.labeling.workspace import Workspace
+from bonemets.labeling.intake.sources import is_mask
+from bonemets.labeling.intake.studies import import_studies
+from bonemets.labeling.store.history import LabelHistory
+from bonemets.labeling.store.masks import label_bytes
+from bonemets.labeling.store.workspace import Workspace
 
 
 def project(folder: Path) -> Workspace:
@@ -151,7 +151,7 @@ class TestDatastore:
         return work.datastore / "labels" / "final" / "p1_scan.nii.gz"
 
     def test_stopped_between_keeping_and_placing(self, work: Workspace, tmp_path: Path) -> None:
-        from bonemets.labeling.datastore import VersionedDatastore
+        from bonemets.labeling.store.datastore import VersionedDatastore
 
         VersionedDatastore(work).save_label("p1_scan", self.label(work, 0, tmp_path), "final", {"client_id": "anna"})
         content, pixels = label_bytes(work.image("p1_scan"), Path(self.label(work, 4, tmp_path)))
@@ -169,7 +169,7 @@ class TestDatastore:
         assert self.final(work).read_bytes() == content
 
     def test_label_of_another_program_becomes_a_version(self, work: Workspace, tmp_path: Path) -> None:
-        from bonemets.labeling.datastore import VersionedDatastore
+        from bonemets.labeling.store.datastore import VersionedDatastore
 
         store = VersionedDatastore(work)
         store.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {"client_id": "anna"})
@@ -181,7 +181,7 @@ class TestDatastore:
         assert store.get_unlabeled_images() == ["p2_scan"]
 
     def test_two_processes_do_not_undo_each_other(self, work: Workspace, tmp_path: Path) -> None:
-        from bonemets.labeling.datastore import VersionedDatastore
+        from bonemets.labeling.store.datastore import VersionedDatastore
 
         server, scoring = VersionedDatastore(work), VersionedDatastore(work)
         server.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {"client_id": "anna"})
@@ -191,7 +191,7 @@ class TestDatastore:
         assert VersionedDatastore(work).get_label_info("p1_scan", "final")["user"] == "anna"
 
     def test_removing_keeps_the_history(self, work: Workspace, tmp_path: Path) -> None:
-        from bonemets.labeling.datastore import VersionedDatastore
+        from bonemets.labeling.store.datastore import VersionedDatastore
 
         store = VersionedDatastore(work)
         store.save_label("p1_scan", self.label(work, 0, tmp_path), "final", {})
@@ -203,8 +203,8 @@ class TestDatastore:
         assert VersionedDatastore(work).get_labeled_images() == []
 
     def test_strategy_by_score(self, work: Workspace, tmp_path: Path) -> None:
-        from bonemets.labeling.datastore import VersionedDatastore
-        from bonemets.labeling.strategies import HighestScore
+        from bonemets.labeling.store.datastore import VersionedDatastore
+        from bonemets.labeling.tasks.strategies import HighestScore
 
         store, strategy = VersionedDatastore(work), HighestScore("mean_entropy")
         assert strategy({"client_id": "anna"}, store) == {"id": "p1_scan", "score": None}
@@ -218,8 +218,8 @@ class TestDatastore:
         assert strategy({"client_id": "ben"}, store)["id"] == "p2_scan"
 
     def test_strategies_for_diversity(self, work: Workspace, tmp_path: Path) -> None:
-        from bonemets.labeling.datastore import VersionedDatastore
-        from bonemets.labeling.strategies import all_strategies
+        from bonemets.labeling.store.datastore import VersionedDatastore
+        from bonemets.labeling.tasks.strategies import all_strategies
 
         for number in (3, 4, 5):
             make_study(tmp_path / "in" / f"p{number}", number)
@@ -246,7 +246,7 @@ class TestDatastore:
         assert diverse(ben, store) is None
 
     def test_lesion_dice(self, label_packages: Path) -> None:
-        from bonemets.labeling.scoring import lesion_dice
+        from bonemets.labeling.tasks.scoring import lesion_dice
 
         truth, proposal = np.array([1, 1, 0, 0, 2, 2]), np.array([1, 0, 1, 0, 1, 0])
         assert lesion_dice(truth, proposal) == pytest.approx(0.5)

@@ -10,9 +10,9 @@ import pytest
 from label_server import StartServer, body_ct, make_study, skin_picture
 from PIL import Image
 
+from bonemets.bundle.folders import find_bundle
+from bonemets.bundle.weights import shipped_record
 from bonemets.data import write_nifti
-from bonemets.engines.bundles import find_bundle
-from bonemets.engines.weights import shipped_record
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,11 @@ import nibabel as nib
 import pytest
 from label_server import SHAPE, make_study
 
+from bonemets.bundle.folders import find_bundle
 from bonemets.data import write_nifti
-from bonemets.engines.bundles import find_bundle
 from bonemets.errors import InputError
-from bonemets.labeling.studies import import_studies
-from bonemets.labeling.workspace import Workspace
+from bonemets.labeling.intake.studies import import_studies
+from bonemets.labeling.store.workspace import Workspace
 
 
 def project(folder: Path) -> Workspace:
@@ -42,8 +42,8 @@ class TestBundles:
         assert (source / "models" / "model.pt").read_bytes() == b"shipped"
 
     def test_settings_of_a_training(self, label_packages: Path, bundles: Path, tmp_path: Path) -> None:
-        from bonemets.labeling.bundle_model import BundleModel
-        from bonemets.labeling.bundle_train import BundleTrain
+        from bonemets.labeling.tasks.bundle_model import BundleModel
+        from bonemets.labeling.tasks.bundle_train import BundleTrain
 
         train = BundleTrain(BundleModel(next(bundles.iterdir())), project(tmp_path))
         knobs = train.overrides({"max_epochs": 3, "learning_rate": 0.01, "batch_size": "", "device": ["cpu"]})
@@ -70,10 +70,10 @@ class TestBundles:
         self, bundle: str, small: dict[str, Any], label_packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """First from nothing, then from the weights that the first training left; then it proposes."""
-        from bonemets.labeling.bundle_infer import BundleInfer
-        from bonemets.labeling.bundle_model import BundleModel
-        from bonemets.labeling.bundle_train import BundleTrain
-        from bonemets.labeling.datastore import VersionedDatastore
+        from bonemets.labeling.store.datastore import VersionedDatastore
+        from bonemets.labeling.tasks.bundle_infer import BundleInfer
+        from bonemets.labeling.tasks.bundle_model import BundleModel
+        from bonemets.labeling.tasks.bundle_train import BundleTrain
 
         work = project(tmp_path)
         truths = {f"p{number}_scan": make_study(tmp_path / "in" / f"p{number}", number) for number in (1, 2)}

@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from viewer_page import Page, log_of, proposal
 
 from bonemets.data import read_planar
-from bonemets.labeling.masks import mask_bytes
+from bonemets.labeling.store.masks import mask_bytes
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from bonemets.engines.bundles import file_sha256
+from bonemets.bundle.folders import file_sha256
 from bonemets.errors import InputError
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from bonemets.bundle.folders import file_sha256
 from bonemets.data import datalist_hash, load_datalist
-from bonemets.engines.bundles import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,7 @@ from bundle_results import ResultChecks
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 from torch.testing import assert_close
 
-from bonemets.engines.bundles import file_sha256
+from bonemets.bundle.folders import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "scripts" / "meta_schema_20240725.json"
@@ -122,7 +122,7 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
 
     def test_mistakes_are_told_in_a_line(self) -> None:
         for path in self.configs("train", "inference"):
-            assert "$import bonemets.engines.short_errors" in yaml.safe_load(Path(path).read_text())["imports"]
+            assert "$import bonemets.bundle.short_errors" in yaml.safe_load(Path(path).read_text())["imports"]
 
     def test_weights_name_their_network(self, tmp_path: Path) -> None:
         """Inference and evaluation take network and threshold from the record beside the weights."""

@@ -14,13 +14,13 @@ from PIL import Image
 
 from bonemets.data import read_ct, write_datalist, write_nifti
 from bonemets.data.adapters import ADAPTERS
-from bonemets.data.adapters.build import build_datalist
+from bonemets.data.lists.build import build_datalist
 from bonemets.dicom.ct import CTHeader, ct_bytes
 from bonemets.engines import BundlePredictor
-from bonemets.engines.sweep_spec import read_sweep
-from bonemets.engines.sweep_trial import run_trial
-from bonemets.metrics.pooling import PooledCohort
-from bonemets.simulation.ct_folder import slice_affine
+from bonemets.metrics.comparison.pooling import PooledCohort
+from bonemets.simulation.ct.folder import slice_affine
+from bonemets.sweep.spec import read_sweep
+from bonemets.sweep.trial import run_trial
 
 SHAPE = (56, 48)
 ORIGIN = (-40.0, -50.0, -300.0)

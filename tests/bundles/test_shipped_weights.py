@@ -14,17 +14,17 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from bonemets.bundle.folders import DEFAULT_BUNDLE
+from bonemets.bundle.weights import MAXIMUM_BYTES, shipped_record
 from bonemets.data import VIEWS, PlanarScan, read_ct, read_planar, write_nifti
-from bonemets.engines.bundles import DEFAULT_BUNDLE
 from bonemets.engines.predictor import BundlePredictor
-from bonemets.engines.weights import MAXIMUM_BYTES, shipped_record
 from bonemets.handlers.pixel_metric import count_item
 from bonemets.metrics.pixel import PixelCounts, measure
 from bonemets.simulation import load_skeleton, target_label
 from bonemets.simulation.cohort import make_simulated_study
-from bonemets.simulation.ct_folder import slice_affine
-from bonemets.simulation.ct_slices import simulate_ct
-from bonemets.simulation.dermoscopy import simulate_dermoscopy
+from bonemets.simulation.ct.folder import slice_affine
+from bonemets.simulation.ct.slices import simulate_ct
+from bonemets.simulation.dermoscopy.image import simulate_dermoscopy
 
 ROOT = Path(__file__).resolve().parents[2]
 # Patients of the demo's seed, not of the benchmark cohorts'.

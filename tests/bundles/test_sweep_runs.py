@@ -16,8 +16,8 @@ import pytest
 import torch
 import yaml
 
-from bonemets.engines.sweep_spec import read_sweep
-from bonemets.engines.sweep_trial import run_trial
+from bonemets.sweep.spec import read_sweep
+from bonemets.sweep.trial import run_trial
 
 SPEC = {
     "name": "rows",

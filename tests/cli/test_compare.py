@@ -17,15 +17,15 @@ from monai.handlers import MeanDice, ValidationHandler, from_engine
 from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd
 from scipy import stats
 
+from bonemets.bundle.provenance import RunningConfig
 from bonemets.cli.main import main
 from bonemets.data import datalist_hash
-from bonemets.engines.provenance import RunningConfig
-from bonemets.engines.sweep_trial import _log_to_mlflow
 from bonemets.handlers import BestModel, MLflowTracking, PatientMetrics, ScanOverlays
-from bonemets.metrics.cohort import Cohort
-from bonemets.metrics.evaluation import Evaluation, csv_bytes, patient_rows
+from bonemets.metrics.evaluation.cohort import Cohort
+from bonemets.metrics.evaluation.evaluation import Evaluation, csv_bytes, patient_rows
 from bonemets.metrics.image import measure_image
 from bonemets.metrics.pixel import dice
+from bonemets.sweep.trial import _log_to_mlflow
 from bonemets.transforms import IgnoreRegiond
 
 PATIENTS = [f"Mustermann{number}" for number in range(8)]

@@ -10,10 +10,10 @@ import pytest
 import typer
 
 from bonemets import __version__
+from bonemets.bundle.folders import file_sha256
 from bonemets.cli import main as cli
 from bonemets.cli.doctor import Check, check_bundles, check_packages
 from bonemets.cli.main import main
-from bonemets.engines.bundles import file_sha256
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
@@ -117,7 +117,7 @@ def test_doctor_and_info_know_the_weights(bundle, tmp_path, monkeypatch, capsys)
     sha256 = file_sha256(copy / "models" / "model.pt")
     record = {"sha256": sha256, "datalist": {"name": "S", "simulated": True, "cohort": "bone_scan_200"}}
     (copy / "models" / "model.json").write_text(json.dumps({**record, "epoch": 8, "settings": {"epochs": 9}}))
-    monkeypatch.setattr("bonemets.engines.bundles.bundle_folders", lambda: [tmp_path])
+    monkeypatch.setattr("bonemets.bundle.folders.bundle_folders", lambda: [tmp_path])
     told = f"sha256 {sha256[:12]}, trained on simulated patients only (bone_scan_200), epoch 8 of 9"
     assert main(["doctor"]) == 0
     assert f"ok       bundle hot_spot_segmentation, weights {told}\n" in capsys.readouterr().out

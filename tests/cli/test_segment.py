@@ -16,11 +16,11 @@ import pydicom
 import pytest
 from PIL import Image
 
+from bonemets.bundle.folders import DEFAULT_BUNDLE
 from bonemets.cli.main import main
 from bonemets.cli.segment import is_in_color
 from bonemets.data import read_planar
 from bonemets.dicom import NMHeader, read_seg, write_nm
-from bonemets.engines.bundles import DEFAULT_BUNDLE
 
 
 def results(out: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from adapter_samples import blob, make_pairs, save, texture
 
 from bonemets.data import check_leakage, datalist_hash, load_datalist, read_planar, write_nifti
 from bonemets.data.adapters import ADAPTERS, Options, ProblemsError, build_datalist, export_nnunet, get_adapter
-from bonemets.data.adapters.patients import pseudonym
+from bonemets.data.lists.patients import pseudonym
 from bonemets.errors import InputError
 
 PAIRS = ADAPTERS["pairs"]
@@ -143,7 +143,7 @@ def test_near_duplicates_are_found_across_blocks_of_the_comparison(tmp_path, mon
     root = make_pairs(tmp_path / "set", [f"a{number}" for number in range(7)])
     for copy, original in ((4, 0), (6, 5)):
         save(root / "images" / f"a{copy}.png", np.uint8(np.clip(texture(original).astype(int) + 1, 0, 255)))
-    monkeypatch.setattr("bonemets.data.adapters.check._BLOCK", 3)
+    monkeypatch.setattr("bonemets.data.lists.check._BLOCK", 3)
     found = problems_of(root, tmp_path / "d.json", folds=2)
     assert found == [("duplicate", "images/a4.png"), ("duplicate", "images/a6.png")]
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bonemets.data import planar_affine, read_planar, write_mask_like, write_nifti
-from bonemets.data.geometry import view_from_name, without_view
+from bonemets.data.planar.geometry import view_from_name, without_view
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from bonemets.data import check_leakage, planar_affine, write_datalist, write_nifti
-from bonemets.data.leakage import NEAR_DUPLICATE, similarity
+from bonemets.data.lists.leakage import NEAR_DUPLICATE, similarity
 
 
 def expected_counts(seed: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bonemets.data import CTReader, write_nifti
-from bonemets.data.sampling import balance_lesions
+from bonemets.engines.sampling import balance_lesions
 from bonemets.errors import InputError
 
 

@@ -15,8 +15,8 @@ from bonemets.data import read_ct, read_planar
 from bonemets.dicom import Algorithm, write_ct_sr, write_nm, write_sr
 from bonemets.dicom.ct import CTHeader, ct_bytes
 from bonemets.dicom.nm import nm_dataset
-from bonemets.reporting.ct_findings import measure_ct_findings
-from bonemets.reporting.findings import measure_findings, number_findings
+from bonemets.reporting.study.ct_findings import measure_ct_findings
+from bonemets.reporting.study.findings import measure_findings, number_findings
 
 ALGORITHM = Algorithm("a bundle", "1.2", {"threshold": "0.5", "weights sha256": "0" * 64})
 

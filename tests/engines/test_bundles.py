@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bonemets.engines import bundles
-from bonemets.engines.bundles import (
+from bonemets.bundle import folders as bundles
+from bonemets.bundle.folders import (
     DEFAULT_BUNDLE,
     bundle_metadata,
     bundle_of,

@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from bonemets.data.planar import PlanarScan
+from bonemets.bundle.folders import find_weights, read_provenance
+from bonemets.data.planar.scan import PlanarScan
 from bonemets.engines import BundlePredictor
-from bonemets.engines.bundles import find_weights, read_provenance
 from bonemets.engines.predictor import find_device
 from bonemets.errors import InputError
 from bonemets.networks.nets import DualPoolingUNet

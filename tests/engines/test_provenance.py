@@ -11,15 +11,15 @@ import yaml
 from monai.bundle import ConfigParser
 
 import bonemets
+from bonemets.bundle import provenance
+from bonemets.bundle.provenance import chosen_threshold, running_config, trained_setting
+from bonemets.bundle.weights import trained_on_simulated
 from bonemets.data import datalist_hash
-from bonemets.engines import provenance
-from bonemets.engines.provenance import chosen_threshold, running_config, trained_setting
-from bonemets.engines.weights import trained_on_simulated
 from bonemets.errors import InputError
 
 CONFIG = """
 imports:
-- $from bonemets.engines.provenance import running_config
+- $from bonemets.bundle.provenance import running_config
 dataset_dir: /data/a
 epochs: 5
 rate: $2 * 0.5

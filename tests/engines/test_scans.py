@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bonemets.engines.scans import find_scans, shared_folder
+from bonemets.bundle.scans import find_scans, shared_folder
 from bonemets.errors import InputError
 
 

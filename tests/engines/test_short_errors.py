@@ -18,7 +18,7 @@ import fire, monai.bundle
 import bonemets.data, bonemets.networks.nets
 
 inspect.stack()  # takes a second, once
-assert "bonemets.engines.short_errors" not in sys.modules
+assert "bonemets.bundle.short_errors" not in sys.modules
 for case in json.load(sys.stdin):
     child = os.fork()
     if child == 0:
@@ -46,7 +46,7 @@ imports:
 - $import json
 - $import torch
 - $from bonemets.data import load_datalist
-- $import bonemets.engines.short_errors
+- $import bonemets.bundle.short_errors
 epochs: 2
 dataset_dir: nowhere
 network_def: {_target_: torch.nn.Linear, in_features: 1, out_features: '@epochs'}
@@ -62,7 +62,7 @@ loader: {_target_: CheckpointLoader, load_path: weights.pt, load_dict: {model: '
 run: [$@loader(@evaluator)]
 """
 INFERENCE = """
-imports: [$import bonemets.engines.short_errors, $from bonemets.engines.scans import find_scans]
+imports: [$import bonemets.bundle.short_errors, $from bonemets.bundle.scans import find_scans]
 dataset_dir: nowhere
 run: ["$print(find_scans(@dataset_dir, '*'))"]
 """
@@ -181,7 +181,7 @@ def test_python_callers_see_their_exceptions(tmp_path: Path) -> None:
     before = sys.excepthook
     workflow = ConfigWorkflow(str(tmp_path / "train.yaml"), logging_file=False, epoch=3, network="$@network_deff")
     workflow.initialize()
-    assert "bonemets.engines.short_errors" in sys.modules
+    assert "bonemets.bundle.short_errors" in sys.modules
     assert sys.excepthook is before
     with pytest.raises(ValueError, match="network_deff"):
         workflow.run()

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from bonemets.data import write_datalist
-from bonemets.engines.sweep_spec import read_sweep, trial_record
 from bonemets.errors import InputError
+from bonemets.sweep.spec import read_sweep, trial_record
 
 BUNDLE = "spect_dual_pooling_segmentation"
 

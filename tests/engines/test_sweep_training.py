@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bonemets.engines.sweep_spec import read_sweep
-from bonemets.engines.sweep_training import TrialError, reason, run_by_the_clock, train
+from bonemets.sweep.spec import read_sweep
+from bonemets.sweep.training import TrialError, reason, run_by_the_clock, train
 
 WATCH = """
 import sys
 from pathlib import Path
-from bonemets.engines.sweep_training import run_by_the_clock
+from bonemets.sweep.training import run_by_the_clock
 run_by_the_clock(["sleep", "5"], Path(sys.argv[1]), step=0.2)
 """
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from ignite.engine import Engine, State
 
-from bonemets.engines.bundles import file_sha256
-from bonemets.engines.provenance import RunningConfig
+from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.provenance import RunningConfig
 from bonemets.handlers import BestModel
 
 CONFIG = RunningConfig(

@@ -13,9 +13,9 @@ from monai.data import MetaTensor
 
 from bonemets.handlers import EvaluationReport
 from bonemets.handlers.evaluation_report import ImageCounts, summarize
-from bonemets.metrics.cohort import Cohort
+from bonemets.metrics.evaluation.cohort import Cohort
+from bonemets.metrics.evaluation.measures import estimate
 from bonemets.metrics.image import measure_image
-from bonemets.metrics.measures import estimate
 from bonemets.metrics.pixel import MEASURES, PixelCounts, count_pixels, dice, precision, recall
 
 

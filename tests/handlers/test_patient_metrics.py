@@ -10,11 +10,11 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from bonemets.handlers import PatientMetrics
-from bonemets.metrics.cohort import Cohort
-from bonemets.metrics.evaluation import Evaluation, patient_rows
+from bonemets.metrics.evaluation.cohort import Cohort
+from bonemets.metrics.evaluation.evaluation import Evaluation, patient_rows
+from bonemets.metrics.evaluation.measures import estimate
 from bonemets.metrics.froc import operating_point
 from bonemets.metrics.image import measure_image
-from bonemets.metrics.measures import estimate
 
 IGNORED = (slice(40, 44), slice(2, 12))
 

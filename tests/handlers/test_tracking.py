@@ -14,11 +14,11 @@ import pytest
 from ignite.engine import Events
 from monai.handlers import ValidationHandler
 
+from bonemets.bundle.provenance import RunningConfig
 from bonemets.data import datalist_hash
-from bonemets.engines.provenance import RunningConfig
 from bonemets.errors import InputError
 from bonemets.handlers import MLflowTracking, TrainingState
-from bonemets.handlers.mlflow_store import MLflowStore
+from bonemets.handlers.mlflow.store import MLflowStore
 
 CONFIG = RunningConfig(merged={"epochs": 2, "note": "x" * 2000}, settings={"epochs": 2, "fold": 1, "note": "x" * 2000})
 
@@ -161,7 +161,7 @@ def test_processes_side_by_side_make_one_parent(store: str) -> None:
     """Also on a store and an experiment that do not exist yet."""
     fresh = store.replace("deep", "fresh")
     code = (
-        f"from bonemets.handlers.mlflow_store import MLflowStore as S; print(S({fresh!r}, 'new').parent_run('folds'))"
+        f"from bonemets.handlers.mlflow.store import MLflowStore as S; print(S({fresh!r}, 'new').parent_run('folds'))"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

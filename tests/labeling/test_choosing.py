@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from bonemets.labeling.choosing import farthest, highest, uncertain_and_far
+from bonemets.labeling.tasks.choosing import farthest, highest, uncertain_and_far
 
 LINE = {name: np.array([place, 0.0]) for name, place in zip("abcd", (0.0, 1.0, 2.0, 10.0), strict=True)}
 

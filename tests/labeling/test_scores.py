@@ -14,7 +14,7 @@ from torch import nn
 from bonemets.data import PlanarScan
 from bonemets.engines.predictor import Prediction
 from bonemets.labeling import scores  # one of its functions is named like a test
-from bonemets.labeling.scores import PASSES, bottleneck_features, dropout_switched_on, mutual_information
+from bonemets.labeling.tasks.scores import PASSES, bottleneck_features, dropout_switched_on, mutual_information
 from bonemets.networks.nets import DualPoolingUNet
 
 

@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 
 from bonemets.cli.evaluate import evaluate
-from bonemets.data.datalist import load_datalist, write_datalist
 from bonemets.data.files import write_nifti
-from bonemets.data.geometry import planar_affine
+from bonemets.data.lists.datalist import load_datalist, write_datalist
+from bonemets.data.planar.geometry import planar_affine
 from bonemets.errors import InputError
-from bonemets.metrics.cohort import Cohort, Totals
-from bonemets.metrics.evaluation import evaluate_cases
-from bonemets.metrics.intervals import resampling_weights
-from bonemets.metrics.measures import MEASURES, estimate
-from bonemets.metrics.predictions import find_predictions
+from bonemets.metrics.comparison.intervals import resampling_weights
+from bonemets.metrics.evaluation.cohort import Cohort, Totals
+from bonemets.metrics.evaluation.evaluation import evaluate_cases
+from bonemets.metrics.evaluation.measures import MEASURES, estimate
+from bonemets.metrics.evaluation.predictions import find_predictions
 
 VIEWS = ("anterior", "posterior")
 SHAPE = (32, 24)
@@ -244,8 +244,8 @@ def test_masks_of_pictures_may_be_png_and_figures_beside_them_do_not_count(tmp_p
 
 def test_results_of_segment_are_matched_by_fingerprint(cohort, tmp_path):
     from bonemets.data.fingerprints import scan_sha256
-    from bonemets.data.planar import merge_views
-    from bonemets.data.study import read_planar
+    from bonemets.data.planar.scan import merge_views
+    from bonemets.data.planar.study import read_planar
 
     items = load_datalist(cohort / "datalist.json", section="test")[:2]
     # The two views' images must differ, or nothing tells a study from another one.
@@ -296,5 +296,5 @@ def test_metrics_do_not_need_torch():
     import subprocess
     import sys
 
-    code = "import sys, bonemets.metrics.evaluation; sys.exit('torch' in sys.modules)"
+    code = "import sys, bonemets.metrics.evaluation.evaluation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from bonemets.errors import InputError
-from bonemets.metrics.cohort import Cohort
+from bonemets.metrics.comparison.intervals import resampling_weights
+from bonemets.metrics.comparison.pooling import PooledCohort, cohort_bytes
+from bonemets.metrics.evaluation.cohort import Cohort
+from bonemets.metrics.evaluation.measures import estimate
 from bonemets.metrics.image import ImageResult, measure_image
-from bonemets.metrics.intervals import resampling_weights
-from bonemets.metrics.measures import estimate
-from bonemets.metrics.pooling import PooledCohort, cohort_bytes
 
 
 def image(patient: int, view: int) -> ImageResult:

@@ -8,11 +8,11 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from bonemets.errors import InputError
-from bonemets.metrics.agreement import agreement, area_under_curve
 from bonemets.metrics.calibration import brier_score, calibration_counts, expected_calibration_error
-from bonemets.metrics.comparison import compare_paired, compare_patients, holm
+from bonemets.metrics.comparison.comparison import compare_paired, compare_patients, holm
+from bonemets.metrics.comparison.intervals import percentile_interval, resampling_weights
+from bonemets.metrics.evaluation.agreement import agreement, area_under_curve
 from bonemets.metrics.froc import confident_findings, froc_counts, sensitivity_at
-from bonemets.metrics.intervals import percentile_interval, resampling_weights
 from bonemets.metrics.lesions import overlap_lesions
 
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bonemets.metrics.sweeps import COMPARED, PATIENT_COLUMNS, compare_models, mean_over_trials, patient_mean, spread
+from bonemets.metrics.comparison.sweeps import (
+    COMPARED,
+    PATIENT_COLUMNS,
+    compare_models,
+    mean_over_trials,
+    patient_mean,
+    spread,
+)
 
 NAN = float("nan")
 

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from slow_formulas import batch_norm, conv, conv_bn_relu, image, pool, randomized, read, run, sigmoid, softmax
 
-from bonemets.networks.blocks.carafe import CARAFE
-from bonemets.networks.blocks.dysample import DySample
-from bonemets.networks.blocks.frm import FRM
-from bonemets.networks.blocks.fsm import FSM
-from bonemets.networks.blocks.pscan import PSCAN
-from bonemets.networks.blocks.sppm import SPPM
+from bonemets.networks.blocks.attention.pscan import PSCAN
+from bonemets.networks.blocks.context.frm import FRM
+from bonemets.networks.blocks.context.fsm import FSM
+from bonemets.networks.blocks.context.sppm import SPPM
+from bonemets.networks.blocks.upsampling.carafe import CARAFE
+from bonemets.networks.blocks.upsampling.dysample import DySample
 
 
 def spatial_branch(x, block):

@@ -7,17 +7,17 @@ import torch
 from slow_formulas import randomized
 from torch import nn
 
-from bonemets.networks.blocks.attention import ATTENTIONS, create_attention
-from bonemets.networks.blocks.dual_pooling import DualPooling
-from bonemets.networks.blocks.eca import ECA
-from bonemets.networks.blocks.gam import GAM
-from bonemets.networks.blocks.lsk import LSK
-from bonemets.networks.blocks.non_local import NonLocal
-from bonemets.networks.blocks.parnet import ParNet
-from bonemets.networks.blocks.pscan import PSCAN
-from bonemets.networks.blocks.sge import SGE
-from bonemets.networks.blocks.simam import SimAM
-from bonemets.networks.blocks.vit import ViTBottleneck
+from bonemets.networks.blocks.attention.attention import ATTENTIONS, create_attention
+from bonemets.networks.blocks.attention.eca import ECA
+from bonemets.networks.blocks.attention.gam import GAM
+from bonemets.networks.blocks.attention.lsk import LSK
+from bonemets.networks.blocks.attention.non_local import NonLocal
+from bonemets.networks.blocks.attention.parnet import ParNet
+from bonemets.networks.blocks.attention.pscan import PSCAN
+from bonemets.networks.blocks.attention.sge import SGE
+from bonemets.networks.blocks.attention.simam import SimAM
+from bonemets.networks.blocks.pooling.dual_pooling import DualPooling
+from bonemets.networks.blocks.transformer.vit import ViTBottleneck
 
 
 def maps(channels: int = 16, height: int = 8, width: int = 8, seed: int = 3) -> torch.Tensor:

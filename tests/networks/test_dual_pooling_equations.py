@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from slow_formulas import CLOSE, batch_norm, conv, image, linear, pool, randomized, relu, resize, run, sigmoid
 
-from bonemets.networks.blocks.dac import DAC
-from bonemets.networks.blocks.dual_pooling import DualPooling
-from bonemets.networks.blocks.rmp import RMP
+from bonemets.networks.blocks.context.dac import DAC
+from bonemets.networks.blocks.pooling.dual_pooling import DualPooling
+from bonemets.networks.blocks.pooling.rmp import RMP
 
 
 def hardswish(x):

@@ -8,11 +8,11 @@ from slow_formulas import CLOSE, conv, conv_bn_relu, image, randomized, relu, ru
 from torch import nn
 
 from bonemets.networks import MSANet, MSANetCritic
-from bonemets.networks.blocks.cdc import CRAC
-from bonemets.networks.blocks.msfe import MSFE
-from bonemets.networks.blocks.pyramid_fusion import PyramidFusion
-from bonemets.networks.blocks.rfb import RFB
-from bonemets.networks.blocks.rms import RMS
+from bonemets.networks.blocks.context.cdc import CRAC
+from bonemets.networks.blocks.context.msfe import MSFE
+from bonemets.networks.blocks.context.rfb import RFB
+from bonemets.networks.blocks.context.rms import RMS
+from bonemets.networks.blocks.pooling.pyramid_fusion import PyramidFusion
 
 
 def test_pyramid_fusion_adds_at_the_finest_size():

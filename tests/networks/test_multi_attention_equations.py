@@ -22,11 +22,11 @@ from slow_formulas import (
 )
 from torch import nn
 
-from bonemets.networks.blocks.multi_pooling import MultiPooling
-from bonemets.networks.blocks.multi_scale import MultiScale
-from bonemets.networks.blocks.non_local import NonLocal
-from bonemets.networks.blocks.transformer import TransformerLayer
-from bonemets.networks.blocks.vit import ViTBottleneck
+from bonemets.networks.blocks.attention.non_local import NonLocal
+from bonemets.networks.blocks.context.multi_scale import MultiScale
+from bonemets.networks.blocks.pooling.multi_pooling import MultiPooling
+from bonemets.networks.blocks.transformer.transformer import TransformerLayer
+from bonemets.networks.blocks.transformer.vit import ViTBottleneck
 
 
 def test_multi_scale_branches():

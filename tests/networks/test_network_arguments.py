@@ -19,8 +19,8 @@ from bonemets.networks import (
     list_networks,
     nets,
 )
-from bonemets.networks.blocks.mobilenet_v2 import MobileNetV2Encoder
-from bonemets.networks.blocks.padding import crop_to, pad_to_multiple
+from bonemets.networks.blocks.encoders.mobilenet_v2 import MobileNetV2Encoder
+from bonemets.networks.blocks.layers.padding import crop_to, pad_to_multiple
 
 
 def test_the_papers_come_first_and_every_name_is_built():

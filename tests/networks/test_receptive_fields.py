@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from bonemets.networks.blocks.cdc import CDC, CRAC
-from bonemets.networks.blocks.dac import DAC
-from bonemets.networks.blocks.frm import FRM
-from bonemets.networks.blocks.lsk import LSK
-from bonemets.networks.blocks.rfb import RFB
-from bonemets.networks.blocks.rms import RMS
+from bonemets.networks.blocks.attention.lsk import LSK
+from bonemets.networks.blocks.context.cdc import CDC, CRAC
+from bonemets.networks.blocks.context.dac import DAC
+from bonemets.networks.blocks.context.frm import FRM
+from bonemets.networks.blocks.context.rfb import RFB
+from bonemets.networks.blocks.context.rms import RMS
 
 SIDE = 63
 

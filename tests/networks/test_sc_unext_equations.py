@@ -19,9 +19,9 @@ from slow_formulas import (
     transposed_conv,
 )
 
-from bonemets.networks.blocks.cbam import CBAM
-from bonemets.networks.blocks.sc_skip import SCSkip
-from bonemets.networks.blocks.shifted_mlp import ShiftedMLP
+from bonemets.networks.blocks.attention.cbam import CBAM
+from bonemets.networks.blocks.layers.sc_skip import SCSkip
+from bonemets.networks.blocks.transformer.shifted_mlp import ShiftedMLP
 
 
 def shift(x, axis):

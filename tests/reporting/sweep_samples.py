@@ -10,13 +10,13 @@ import numpy as np
 import yaml
 
 from bonemets.data import write_datalist
-from bonemets.data.datalist import describe_part
-from bonemets.engines.sweep_spec import Sweep, Trial, read_sweep, trial_record
-from bonemets.metrics.cohort import Cohort
-from bonemets.metrics.evaluation import Evaluation, csv_bytes, patient_rows, summary
+from bonemets.data.lists.datalist import describe_part
+from bonemets.metrics.comparison.pooling import cohort_bytes
+from bonemets.metrics.evaluation.cohort import Cohort
+from bonemets.metrics.evaluation.evaluation import Evaluation, csv_bytes, patient_rows, summary
+from bonemets.metrics.evaluation.measures import estimate
 from bonemets.metrics.image import measure_image
-from bonemets.metrics.measures import estimate
-from bonemets.metrics.pooling import cohort_bytes
+from bonemets.sweep.spec import Sweep, Trial, read_sweep, trial_record
 
 BUNDLE = "skin_sc_unext_segmentation"
 UNET = {"_target_": "bonemets.networks.nets.UNet", "features": [4, 8]}

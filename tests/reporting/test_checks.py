@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bonemets.data.planar import PlanarScan
-from bonemets.reporting.checks import scan_warnings
+from bonemets.data.planar.scan import PlanarScan
+from bonemets.reporting.study.checks import scan_warnings
 
 
 def scan(pixels=None, views=("anterior",), spacing=(2.26, 2.26), kind="dicom") -> PlanarScan:

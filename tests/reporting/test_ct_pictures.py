@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bonemets.data.ct import CTScan
-from bonemets.reporting.ct_findings import even_step, lesion_volumes
-from bonemets.reporting.ct_pictures import MAXIMUM_SLICES, shown_slices, window_gray
-from bonemets.reporting.ct_results import ct_warnings
+from bonemets.data.ct.scan import CTScan
+from bonemets.reporting.study.ct_findings import even_step, lesion_volumes
+from bonemets.reporting.study.ct_pictures import MAXIMUM_SLICES, shown_slices, window_gray
+from bonemets.reporting.study.ct_results import ct_warnings
 
 
 def scan(values: np.ndarray, kind: str = "nifti", step: float = 2.5) -> CTScan:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bonemets.reporting.findings import measure_findings
+from bonemets.reporting.study.findings import measure_findings
 
 
 def test_numbers_worked_out_by_hand():

@@ -10,8 +10,8 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from bonemets.reporting.display import display_gray
-from bonemets.reporting.findings import measure_findings
 from bonemets.reporting.pages import format_number, render_page, scan_drawing
+from bonemets.reporting.study.findings import measure_findings
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pytest
 from sweep_samples import BUNDLE, finish, make_sweep
 
 from bonemets.errors import InputError
-from bonemets.metrics.sweeps import read_patients
+from bonemets.metrics.comparison.sweeps import read_patients
 from bonemets.reporting.ledger import read_records
 from bonemets.reporting.published import read_all_published
-from bonemets.reporting.sweep_measurements import measurements
-from bonemets.reporting.sweep_page import write_sweep
 from bonemets.reporting.sweep_record import find_results
-from bonemets.reporting.sweep_summary import read_summaries
+from bonemets.sweep.measurements import measurements
+from bonemets.sweep.page import write_sweep
+from bonemets.sweep.summary import read_summaries
 
 ROOT = Path(__file__).resolve().parents[2]
 

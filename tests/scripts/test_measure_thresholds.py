@@ -12,11 +12,11 @@ import yaml
 from scipy import ndimage
 
 import measure_thresholds
-from bonemets.engines.provenance import chosen_threshold
+from bonemets.bundle.provenance import chosen_threshold
 from bonemets.errors import InputError
-from bonemets.metrics.cohort import Cohort
+from bonemets.metrics.evaluation.cohort import Cohort
+from bonemets.metrics.evaluation.measures import estimate
 from bonemets.metrics.image import measure_image
-from bonemets.metrics.measures import estimate
 
 
 def images(number: int) -> list[tuple[np.ndarray, np.ndarray]]:

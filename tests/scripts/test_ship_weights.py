@@ -13,8 +13,8 @@ import torch
 
 import ship_weights
 import weights_tables
-from bonemets.engines.bundles import file_sha256
-from bonemets.engines.weights import shipped_record
+from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.weights import shipped_record
 from bonemets.errors import InputError
 from bonemets.networks.nets import DualPoolingUNet
 

@@ -11,7 +11,7 @@ import pytest
 from bonemets.errors import InputError
 from bonemets.simulation import SimulatedStudy
 from bonemets.simulation.cohort import simulate_cohort
-from bonemets.simulation.ct_slices import CT_VERSION, SimulatedCT
+from bonemets.simulation.ct.slices import CT_VERSION, SimulatedCT
 
 
 def small_study(seed: int, patient: int) -> SimulatedStudy:

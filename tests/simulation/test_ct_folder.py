@@ -9,9 +9,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from bonemets.data.datalist import load_datalist, write_datalist
-from bonemets.simulation.ct_folder import ct_contents, ct_datalist, slice_affine
-from bonemets.simulation.ct_slices import SimulatedCT
+from bonemets.data.lists.datalist import load_datalist, write_datalist
+from bonemets.simulation.ct.folder import ct_contents, ct_datalist, slice_affine
+from bonemets.simulation.ct.slices import SimulatedCT
 
 PERSON = {"sex": "F", "age_years": 93, "height_m": 1.6, "weight_kg": 62.0}
 

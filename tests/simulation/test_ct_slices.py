@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bonemets.simulation import BONES, ct_slices, load_skeleton, simulate_study
-from bonemets.simulation.anatomy import BONE_IDS
-from bonemets.simulation.ct_bones import trabecular_hu
-from bonemets.simulation.ct_levels import LESION_SHARE
-from bonemets.simulation.ct_plane import SIZE, Plane, Waves, ellipsoid, paint
-from bonemets.simulation.ct_slices import CTScanner, SimulatedCT, simulate_ct
-from bonemets.simulation.ct_subject import CTSubject, ct_subject
-from bonemets.simulation.lesions import draw_status
-from bonemets.simulation.patient import generators
+from bonemets.simulation import BONES, load_skeleton, simulate_study
+from bonemets.simulation.ct import slices as ct_slices
+from bonemets.simulation.ct.bones import trabecular_hu
+from bonemets.simulation.ct.levels import LESION_SHARE
+from bonemets.simulation.ct.plane import SIZE, Plane, Waves, ellipsoid, paint
+from bonemets.simulation.ct.slices import CTScanner, SimulatedCT, simulate_ct
+from bonemets.simulation.ct.subject import CTSubject, ct_subject
+from bonemets.simulation.patient.lesions import draw_status
+from bonemets.simulation.patient.patient import generators
+from bonemets.simulation.skeleton.anatomy import BONE_IDS
 
 SEED = 0
 

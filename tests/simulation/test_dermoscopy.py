@@ -9,8 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from bonemets.cli.main import app, main
-from bonemets.data.datalist import load_datalist
-from bonemets.simulation.dermoscopy import HEMOGLOBIN, MELANIN, simulate_dermoscopy
+from bonemets.data.lists.datalist import load_datalist
+from bonemets.simulation.dermoscopy.image import HEMOGLOBIN, MELANIN, simulate_dermoscopy
 
 SMALL = (144, 192)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from water_box import ACQUISITION, CENTER, FRONT, box_scene
 
-from bonemets.simulation.camera import collimator_fwhm, detect, expose, look
-from bonemets.simulation.grid import COLUMNS, PIXEL
+from bonemets.simulation.bone_scan.camera import collimator_fwhm, detect, expose, look
+from bonemets.simulation.patient.grid import COLUMNS, PIXEL
 
 
 def test_collimator_resolution():

@@ -5,9 +5,9 @@ import pytest
 from water_box import ACQUISITION, CENTER, FRONT, box_scene
 
 from bonemets.simulation import SimulatedStudy, target_label
-from bonemets.simulation.camera import look
-from bonemets.simulation.spots import Spot
-from bonemets.simulation.truth import MIN_CONTRAST, MIN_DETECTABILITY, outline_spots, project_spot
+from bonemets.simulation.bone_scan.camera import look
+from bonemets.simulation.bone_scan.truth import MIN_CONTRAST, MIN_DETECTABILITY, outline_spots, project_spot
+from bonemets.simulation.patient.spots import Spot
 
 SCALE = 50.0
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bonemets.simulation.anatomy import BONES, REGIONS
-from bonemets.simulation.benign import draw_benign
-from bonemets.simulation.lesions import SITE_SHARE, draw_lesions, draw_status
-from bonemets.simulation.patient import draw_patient, generators
-from bonemets.simulation.spots import Anatomy, lumps
-from bonemets.simulation.uptake import draw_uptake, relative_pattern
+from bonemets.simulation.patient.benign import draw_benign
+from bonemets.simulation.patient.lesions import SITE_SHARE, draw_lesions, draw_status
+from bonemets.simulation.patient.patient import draw_patient, generators
+from bonemets.simulation.patient.spots import Anatomy, lumps
+from bonemets.simulation.patient.uptake import draw_uptake, relative_pattern
+from bonemets.simulation.skeleton.anatomy import BONES, REGIONS
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from bonemets.simulation import BONES, SimulatedStudy, simulate_study
-from bonemets.simulation.anatomy import BONE_IDS
-from bonemets.simulation.body import build_body
-from bonemets.simulation.grid import PIXEL, pixel_of
-from bonemets.simulation.lesions import draw_status
-from bonemets.simulation.patient import draw_patient, generators
-from bonemets.simulation.pose import draw_pose
+from bonemets.simulation.patient.body import build_body
+from bonemets.simulation.patient.grid import PIXEL, pixel_of
+from bonemets.simulation.patient.lesions import draw_status
+from bonemets.simulation.patient.patient import draw_patient, generators
+from bonemets.simulation.skeleton.anatomy import BONE_IDS
+from bonemets.simulation.skeleton.pose import draw_pose
 
 SEED = 11
 IMAGES = ("counts", "expected", "lesions", "hidden", "bones", "benign")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bonemets.simulation import BONES, REGIONS
-from bonemets.simulation.anatomy import BONE_IDS, MIDPLANE_X
-from bonemets.simulation.skeleton_cache import _bone_meshes, _load_model, cache_file, cache_folder
+from bonemets.simulation.skeleton.anatomy import BONE_IDS, MIDPLANE_X
+from bonemets.simulation.skeleton.skeleton_cache import _bone_meshes, _load_model, cache_file, cache_folder
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_all_bones_of_the_model_are_found_and_the_logo_is_dropped(model, skeleto
 
 
 def test_loading_the_model_writes_no_log(tmp_path):
-    code = "from bonemets.simulation.skeleton_cache import _load_model; _load_model()"
+    code = "from bonemets.simulation.skeleton.skeleton_cache import _load_model; _load_model()"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert list(tmp_path.iterdir()) == []
     assert result.stderr == ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bonemets.simulation.body import Body, Surfaces
-from bonemets.simulation.body_shape import Part
-from bonemets.simulation.camera import Scene
-from bonemets.simulation.grid import COLUMNS, PIXEL, ROWS, pixel_of
+from bonemets.simulation.bone_scan.camera import Scene
+from bonemets.simulation.patient.body import Body, Surfaces
+from bonemets.simulation.patient.body_shape import Part
+from bonemets.simulation.patient.grid import COLUMNS, PIXEL, ROWS, pixel_of
 
 FRONT, BACK = -0.10, 0.10  # a box of water, 20 cm deep
 

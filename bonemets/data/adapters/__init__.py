@@ -14,8 +14,8 @@ from bonemets.data.adapters import (
     pairs,
 )  # fmt: skip
 from bonemets.data.adapters.base import Adapter, Case, Collection, Options, Problem, ProblemsError
-from bonemets.data.adapters.build import build_datalist
 from bonemets.data.adapters.nnunet_export import export_nnunet
+from bonemets.data.lists.build import build_datalist
 from bonemets.errors import InputError
 
 ADAPTERS: dict[str, Adapter] = {

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bonemets.data.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES, NRRD_SUFFIXES
-from bonemets.data.planar import PlanarScan
+from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES, NRRD_SUFFIXES
+from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
 
 PLANAR_SUFFIXES = (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES, *NRRD_SUFFIXES)

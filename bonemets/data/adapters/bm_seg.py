@@ -21,9 +21,9 @@ import re
 from pathlib import Path
 
 from bonemets.data.adapters.base import Adapter, Collection, Options, Problem, find_folder, relative, stem_of
-from bonemets.data.adapters.pairing import match_folders, plain_cases
 from bonemets.data.adapters.pairs import IMAGE_FOLDERS, MASK_FOLDERS
-from bonemets.data.adapters.patients import PatientRule
+from bonemets.data.lists.pairing import match_folders, plain_cases
+from bonemets.data.lists.patients import PatientRule
 
 METASTASIS_FOLDERS = ("bm", "bm_masks", "metastases", *MASK_FOLDERS)
 _SLICE = re.compile(r"[_\-. ]*(?:slices?|img|image)?[_\-. ]+(?:slices?|img|image)?[_\-. ]*\d+$", re.IGNORECASE)

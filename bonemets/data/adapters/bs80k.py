@@ -33,7 +33,7 @@ from bonemets.data.adapters.base import (
     relative,
     stem_of,
 )
-from bonemets.data.adapters.patients import PatientRule
+from bonemets.data.lists.patients import PatientRule
 from bonemets.errors import InputError
 
 FOLDERS = {"anterior": ("wholeBodyANT", "ant"), "posterior": ("wholeBodyPOST", "post")}

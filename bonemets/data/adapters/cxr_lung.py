@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from bonemets.data.adapters.base import Adapter, Case, Collection, Options, find_folder
-from bonemets.data.adapters.pairing import match_folders, plain_cases
 from bonemets.data.adapters.pairs import IMAGE_FOLDERS, INDEX, MASK_FOLDERS
-from bonemets.data.adapters.patients import PatientRule
-from bonemets.data.planar import PlanarScan
-from bonemets.data.study import read_planar
+from bonemets.data.lists.pairing import match_folders, plain_cases
+from bonemets.data.lists.patients import PatientRule
+from bonemets.data.planar.scan import PlanarScan
+from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
 
 RIGHT, LEFT = 1, 2

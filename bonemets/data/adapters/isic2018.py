@@ -23,8 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bonemets.data.adapters.base import IMAGE_SUFFIXES, Adapter, Collection, Options, find_folder, list_files
-from bonemets.data.adapters.pairing import match_folders, plain_cases
-from bonemets.data.adapters.patients import PatientRule
+from bonemets.data.lists.pairing import match_folders, plain_cases
+from bonemets.data.lists.patients import PatientRule
 
 _PARTS = ("Training", "Validation", "Test")
 METADATA = "metadata.csv"

@@ -33,11 +33,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bonemets.data.adapters.base import Adapter, Case, Collection, Options, Problem, list_files, relative
-from bonemets.data.adapters.pairing import converted_name
-from bonemets.data.adapters.patients import PatientRule
-from bonemets.data.formats import IMAGE_SUFFIXES
-from bonemets.data.geometry import view_from_name
-from bonemets.data.planar import PlanarScan
+from bonemets.data.lists.pairing import converted_name
+from bonemets.data.lists.patients import PatientRule
+from bonemets.data.planar.formats import IMAGE_SUFFIXES
+from bonemets.data.planar.geometry import view_from_name
+from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
 
 HOLE_LABELS = ("hole", "background", "_background_")

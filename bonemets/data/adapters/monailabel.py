@@ -29,11 +29,11 @@ from pathlib import Path
 import numpy as np
 
 from bonemets.data.adapters.base import NIFTI_SUFFIXES, Adapter, Case, Collection, Options, find_folder, list_files
-from bonemets.data.adapters.pairing import match_folders, plain_cases
-from bonemets.data.adapters.patients import PatientRule
-from bonemets.data.ct import CTScan, read_ct
-from bonemets.data.planar import PlanarScan
-from bonemets.data.study import read_planar
+from bonemets.data.ct.scan import CTScan, read_ct
+from bonemets.data.lists.pairing import match_folders, plain_cases
+from bonemets.data.lists.patients import PatientRule
+from bonemets.data.planar.scan import PlanarScan
+from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
 
 DATASTORE = "datastore_v2.json"

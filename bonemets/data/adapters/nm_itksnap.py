@@ -37,11 +37,11 @@ from bonemets.data.adapters.base import (
     relative,
     stem_of,
 )  # fmt: skip
-from bonemets.data.adapters.pairing import without_label_ending
-from bonemets.data.adapters.patients import PatientRule, pseudonym
-from bonemets.data.geometry import orient_grid, view_from_name
-from bonemets.data.nuclear import read_dicom
-from bonemets.data.planar import PlanarScan
+from bonemets.data.lists.pairing import without_label_ending
+from bonemets.data.lists.patients import PatientRule, pseudonym
+from bonemets.data.planar.geometry import orient_grid, view_from_name
+from bonemets.data.planar.nuclear import read_dicom
+from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
 
 Pair = tuple[Path, tuple[Path, ...]]

@@ -39,10 +39,10 @@ from bonemets.data.adapters.base import (
     relative,
     stem_of,
 )  # fmt: skip
-from bonemets.data.adapters.pairing import match_folders, plain_cases
-from bonemets.data.adapters.patients import PatientRule, patient_from_stem
-from bonemets.data.planar import PlanarScan
-from bonemets.data.study import read_planar
+from bonemets.data.lists.pairing import match_folders, plain_cases
+from bonemets.data.lists.patients import PatientRule, patient_from_stem
+from bonemets.data.planar.scan import PlanarScan
+from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
 
 DATASET, SPLITS = "dataset.json", "splits_final.json"

@@ -18,10 +18,10 @@ from PIL import Image
 
 from bonemets.data.adapters.base import stem_of
 from bonemets.data.adapters.nnunet import DATASET, NOTES_KEY, SPLITS
-from bonemets.data.datalist import read_datalist
 from bonemets.data.files import nifti_bytes, write_bytes
-from bonemets.data.formats import IMAGE_SUFFIXES
-from bonemets.data.study import read_planar
+from bonemets.data.lists.datalist import read_datalist
+from bonemets.data.planar.formats import IMAGE_SUFFIXES
+from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
 
 # Slices of a 2-D data set lie this far apart, which keeps nnU-Net from treating them as volumes.

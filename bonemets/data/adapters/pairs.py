@@ -18,8 +18,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bonemets.data.adapters.base import Adapter, Collection, Options, find_folder
-from bonemets.data.adapters.pairing import match_folders, plain_cases
-from bonemets.data.adapters.patients import PatientRule
+from bonemets.data.lists.pairing import match_folders, plain_cases
+from bonemets.data.lists.patients import PatientRule
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "segmentations")

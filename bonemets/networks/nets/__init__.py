@@ -1,19 +1,19 @@
 """Networks: one paper per file."""
 
-from bonemets.networks.nets.cenet import CENet
-from bonemets.networks.nets.double_unet import DoubleUNet
+from bonemets.networks.nets.comparators.cenet import CENet
+from bonemets.networks.nets.comparators.double_unet import DoubleUNet
+from bonemets.networks.nets.comparators.monai_networks import AttentionUNet, DynUNet, SegResNet, UNetPlusPlus
+from bonemets.networks.nets.comparators.pspnet import PSPNet
+from bonemets.networks.nets.comparators.resunetplusplus import ResUNetPlusPlus
+from bonemets.networks.nets.comparators.segnet import SegNet
+from bonemets.networks.nets.comparators.transunet import TransUNet
+from bonemets.networks.nets.comparators.unet import UNet
+from bonemets.networks.nets.comparators.unet3plus import UNet3Plus
 from bonemets.networks.nets.dual_pooling_unet import DualPoolingUNet
 from bonemets.networks.nets.mfp_deeplabv3plus import MFPDeepLabV3Plus
-from bonemets.networks.nets.monai_networks import AttentionUNet, DynUNet, SegResNet, UNetPlusPlus
 from bonemets.networks.nets.msa_net import MSANet, MSANetCritic
 from bonemets.networks.nets.multi_attention_unet import MultiAttentionUNet
-from bonemets.networks.nets.pspnet import PSPNet
-from bonemets.networks.nets.resunetplusplus import ResUNetPlusPlus
 from bonemets.networks.nets.sc_unext import SCUNeXt
-from bonemets.networks.nets.segnet import SegNet
-from bonemets.networks.nets.transunet import TransUNet
-from bonemets.networks.nets.unet import UNet
-from bonemets.networks.nets.unet3plus import UNet3Plus
 
 __all__ = [
     "AttentionUNet",

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bonemets.networks.blocks.convolutions import DoubleConv, UpBlock
-from bonemets.networks.blocks.dac import DAC, VARIANTS
-from bonemets.networks.blocks.dual_pooling import DualPooling
-from bonemets.networks.blocks.padding import crop_to, pad_to_multiple
-from bonemets.networks.blocks.rmp import RMP
+from bonemets.networks.blocks.context.dac import DAC, VARIANTS
+from bonemets.networks.blocks.layers.convolutions import DoubleConv, UpBlock
+from bonemets.networks.blocks.layers.padding import crop_to, pad_to_multiple
+from bonemets.networks.blocks.pooling.dual_pooling import DualPooling
+from bonemets.networks.blocks.pooling.rmp import RMP
 from bonemets.networks.checks import check_channels, check_choice, check_dropout, check_integers
 
 POOLINGS = ("fusion", "max", "average")

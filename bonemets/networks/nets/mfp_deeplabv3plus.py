@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bonemets.networks.blocks.affp import AFFP
-from bonemets.networks.blocks.aspp import ASPP
-from bonemets.networks.blocks.attention import ATTENTIONS, create_attention
-from bonemets.networks.blocks.convolutions import ConvBNReLU
-from bonemets.networks.blocks.fsm import GATES
-from bonemets.networks.blocks.mobilenet_v2 import MobileNetV2Encoder
-from bonemets.networks.blocks.padding import crop_to, pad_to_multiple
-from bonemets.networks.blocks.upsampling import UPSAMPLINGS, create_upsampling
+from bonemets.networks.blocks.attention.attention import ATTENTIONS, create_attention
+from bonemets.networks.blocks.context.affp import AFFP
+from bonemets.networks.blocks.context.aspp import ASPP
+from bonemets.networks.blocks.context.fsm import GATES
+from bonemets.networks.blocks.encoders.mobilenet_v2 import MobileNetV2Encoder
+from bonemets.networks.blocks.layers.convolutions import ConvBNReLU
+from bonemets.networks.blocks.layers.padding import crop_to, pad_to_multiple
+from bonemets.networks.blocks.upsampling.upsampling import UPSAMPLINGS, create_upsampling
 from bonemets.networks.checks import check_channels, check_choice, check_dropout
 
 CONTEXTS = ("affp", "fsm_frm", "fsm", "aspp")

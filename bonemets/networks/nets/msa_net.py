@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bonemets.networks.blocks.cdc import CDC, DILATIONS
-from bonemets.networks.blocks.msfe import MSFE
-from bonemets.networks.blocks.padding import crop_to, pad_to_multiple
-from bonemets.networks.blocks.rms import RMS
+from bonemets.networks.blocks.context.cdc import CDC, DILATIONS
+from bonemets.networks.blocks.context.msfe import MSFE
+from bonemets.networks.blocks.context.rms import RMS
+from bonemets.networks.blocks.layers.padding import crop_to, pad_to_multiple
 from bonemets.networks.checks import check_channels, check_dropout, check_integers, check_positive_integer
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bonemets.networks.blocks.convolutions import DoubleConv
-from bonemets.networks.blocks.multi_pooling import MultiPooling
-from bonemets.networks.blocks.multi_scale import MultiScale
-from bonemets.networks.blocks.non_local import NonLocal
-from bonemets.networks.blocks.padding import crop_to, pad_to_multiple
-from bonemets.networks.blocks.vit import MERGES, NORMS, ViTBottleneck
+from bonemets.networks.blocks.attention.non_local import NonLocal
+from bonemets.networks.blocks.context.multi_scale import MultiScale
+from bonemets.networks.blocks.layers.convolutions import DoubleConv
+from bonemets.networks.blocks.layers.padding import crop_to, pad_to_multiple
+from bonemets.networks.blocks.pooling.multi_pooling import MultiPooling
+from bonemets.networks.blocks.transformer.vit import MERGES, NORMS, ViTBottleneck
 from bonemets.networks.checks import (
     check_channels,
     check_choice,

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bonemets.networks.blocks.padding import crop_to, pad_to_multiple
-from bonemets.networks.blocks.pyramid_fusion import PyramidFusion
-from bonemets.networks.blocks.sc_skip import SCSkip
-from bonemets.networks.blocks.shifted_mlp import PatchEmbed, ShiftedMLP
+from bonemets.networks.blocks.layers.padding import crop_to, pad_to_multiple
+from bonemets.networks.blocks.layers.sc_skip import SCSkip
+from bonemets.networks.blocks.pooling.pyramid_fusion import PyramidFusion
+from bonemets.networks.blocks.transformer.shifted_mlp import PatchEmbed, ShiftedMLP
 from bonemets.networks.checks import check_channels, check_dropout, check_integers
 
 

@@ -1,0 +1,1 @@
+"""What a bundle consists of: folder, weights, training record, and short errors about its configuration."""

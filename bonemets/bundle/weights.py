@@ -1,0 +1,67 @@
+"""What is known of weights, in a few words: for the command line, the report and the model cards. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bonemets.bundle.folders import file_sha256, read_provenance
+from bonemets.errors import InputError
+
+SIMULATED_ONLY = "trained on simulated patients only"
+# What a clone should not have to carry, and what GitHub and mail servers take without a question.
+MAXIMUM_BYTES = 25_000_000
+
+
+def trained_on_simulated(provenance: Mapping[str, Any]) -> bool:
+    """Whether weights have seen simulated patients only, as the record of their training says.
+
+    Args:
+        provenance: what `bonemets.bundle.folders.read_provenance` returns.
+    """
+    datalist = provenance.get("datalist") or {}
+    # Records that older versions wrote have the list's name alone; the simulator's begin so.
+    by_name = str(datalist.get("name") or "").lower().startswith("simulated")
+    return bool(datalist.get("simulated", by_name))
+
+
+def describe_weights(weights: Path) -> str:
+    """A line such as "sha256 a1b2c3d4e5f6, trained on simulated patients only (bone_scan_200), epoch 58 of 60".
+
+    Raises:
+        InputError: the file beside the weights cannot be read.
+    """
+    return ", ".join([f"sha256 {file_sha256(weights)[:12]}", *describe_training(read_provenance(weights))])
+
+
+def describe_training(provenance: Mapping[str, Any]) -> list[str]:
+    """What weights were trained on and for how long, in pieces; "training not recorded" where nothing is known."""
+    if not provenance:
+        return ["training not recorded"]
+    datalist = provenance.get("datalist") or {}
+    name = datalist.get("cohort") or datalist.get("name")
+    pieces = []
+    if trained_on_simulated(provenance):
+        pieces.append(f"{SIMULATED_ONLY}{f' ({name})' if name else ''}")
+    elif name:
+        pieces.append(f"trained on {name}")
+    epochs = provenance.get("settings", {}).get("epochs")
+    if provenance.get("epoch"):
+        pieces.append(f"epoch {provenance['epoch']}{f' of {epochs}' if epochs else ''}")
+    return pieces
+
+
+def shipped_record(bundle: Path) -> dict[str, Any] | None:
+    """The record of the weights that a bundle ships; None if it ships none, or others were trained into its place.
+
+    Raises:
+        InputError: the record cannot be read, or the weights are not those that it describes.
+    """
+    weights = Path(bundle) / "models" / "model.pt"
+    record = read_provenance(weights)
+    if not weights.is_file() or "training" not in record:
+        return None
+    if file_sha256(weights) != record.get("sha256"):
+        raise InputError(f"{weights}: is not the file that model.json beside it describes; restore both with git")
+    return record

@@ -1,0 +1,1 @@
+"""Tracking of training, evaluation and inference in MLflow."""

@@ -1,0 +1,1 @@
+"""Where studies come from: folders, files and DICOMweb archives."""

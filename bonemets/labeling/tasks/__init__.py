@@ -1,0 +1,1 @@
+"""What MONAI Label runs: inference, training, scoring and the choice of the next scan."""

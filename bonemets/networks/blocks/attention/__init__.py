@@ -1,0 +1,7 @@
+"""Attention: which channels and positions count."""
+
+from __future__ import annotations
+
+from bonemets.moved import passed_on
+
+__getattr__ = passed_on(__name__)

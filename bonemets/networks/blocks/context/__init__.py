@@ -1,0 +1,1 @@
+"""Context: features of several scales and dilations."""

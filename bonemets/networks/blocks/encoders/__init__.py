@@ -1,0 +1,1 @@
+"""Encoders that are used as a whole."""

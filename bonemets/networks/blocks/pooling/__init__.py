@@ -1,0 +1,1 @@
+"""Pooling and the fusion of its results."""

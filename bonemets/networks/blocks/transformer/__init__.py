@@ -1,0 +1,7 @@
+"""Transformer and token-mixing blocks."""
+
+from __future__ import annotations
+
+from bonemets.moved import passed_on
+
+__getattr__ = passed_on(__name__)

@@ -1,0 +1,1 @@
+"""Two MLflow runs compared patient by patient."""

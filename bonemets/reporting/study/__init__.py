@@ -1,0 +1,1 @@
+"""Results of one study: findings, pictures, page and ``result.json``."""

@@ -1,0 +1,1 @@
+"""CT of the same patients: tissues, bones and lesions on axial slices."""

@@ -1,0 +1,1 @@
+"""Sweeps: specification, trials on Ray, measurements and the page with all of them."""
