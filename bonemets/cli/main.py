@@ -18,7 +18,6 @@ from bonemets.cli.doctor import doctor
 from bonemets.cli.evaluate import evaluate
 from bonemets.cli.info import info
 from bonemets.cli.label import label
-from bonemets.cli.labels import labels
 from bonemets.cli.segment import segment
 from bonemets.cli.simulate import simulate
 from bonemets.cli.sweep import sweep
@@ -54,9 +53,9 @@ def bonemets(
         typer.echo(context.get_help())
 
 
-for command in (simulate, datalist, segment, evaluate, sweep, compare, label, info, doctor):
+for command in (simulate, datalist, segment, evaluate, sweep, compare, info, doctor):
     app.command()(command)
-app.add_typer(labels, name="labels")
+app.add_typer(label, name="label")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

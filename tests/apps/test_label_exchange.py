@@ -97,13 +97,13 @@ def test_itk_can_read_what_is_exported(work: Workspace, tmp_path: Path) -> None:
 def test_folder_with_work_in_it_is_left_alone(
     work: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["labels", "export", str(work.folder), "-o", str(tmp_path / "out")]
+    arguments = ["label", "export", str(work.folder), "-o", str(tmp_path / "out")]
     assert main(arguments) == 0
     assert main(arguments) == 2
     assert "is not empty" in capsys.readouterr().err
     assert main([*arguments[:-1], str(tmp_path / "other"), "--item", "nobody"]) == 2
     assert "no item 'nobody'" in capsys.readouterr().err
-    assert main(["labels", "export", str(tmp_path), "-o", str(tmp_path / "third")]) == 2
+    assert main(["label", "export", str(tmp_path), "-o", str(tmp_path / "third")]) == 2
     assert "is no annotation project" in capsys.readouterr().err
 
 
@@ -172,12 +172,12 @@ def test_import_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     folder = tmp_path / "out"
-    assert main(["labels", "export", str(work.folder), "-o", str(folder), "--item", "mole"]) == 0
+    assert main(["label", "export", str(work.folder), "-o", str(folder), "--item", "mole"]) == 0
     label = nib.load(folder / "mole_label.nii.gz")
     mask = np.zeros(label.shape, np.uint8)
     mask[3:5, 3:5] = 1
     nib.save(nib.Nifti1Image(mask, label.affine), folder / "mole_label.nii.gz")
-    arguments = ["labels", "import", str(work.folder), str(folder), "--user", "carla"]
+    arguments = ["label", "import", str(work.folder), str(folder), "--user", "carla"]
 
     # From the core's environment it goes on in MONAI Label's, with the same arguments.
     def replaced(program: str, command: list[str]) -> None:

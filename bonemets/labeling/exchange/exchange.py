@@ -155,7 +155,7 @@ def read_manifest(folder: Path) -> Exchange:
         rows = [{**row, "parts": tuple(Part(**part) for part in row["parts"])} for row in document["items"]]
         return Exchange(document["format"], [Exported(**row) for row in rows])
     except FileNotFoundError as error:
-        raise InputError(f"{path}: is missing; give a folder that `bonemets labels export` has made") from error
+        raise InputError(f"{path}: is missing; give a folder that `bonemets label export` has made") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: cannot be read ({error}); export again") from error
 
