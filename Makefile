@@ -1,5 +1,7 @@
 # make demo   set-up, then the whole path on simulated patients (about 2 minutes on 2 cores); opens nothing, needs no network after set-up
-# make test   set-up, then lint, types and every test (on 2 cores)
+# make test   set-up, then lint, types, the documentation site and every test (on 2 cores)
+# make docs   set-up, then the documentation site in site/; a broken link or anchor fails
+# make dist   set-up, then sdist and wheel in dist/, checked for the package index
 # make label  set-up, then MONAI Label in an environment of its own beside it (a minute, 450 MB): bonemets label
 # make nnunet set-up, then nnU-Net v2 in an environment of its own beside it (a minute, 470 MB): benchmarks/nnunet.py
 # make viewer the page on which scans are annotated, anew from its sources (needs Node 20; the built files are in the repository)
@@ -12,13 +14,21 @@ LABEL_INSTALLED := $(LABEL_VENV)/.installed
 NNUNET_VENV ?= .venv-nnunet
 NNUNET_INSTALLED := $(NNUNET_VENV)/.installed
 
-.PHONY: demo test label nnunet viewer lint setup clean
+.PHONY: demo test docs dist label nnunet viewer lint setup clean
 
 demo: setup
 	$(BIN)/python scripts/demo.py
 
-test: lint label
+test: lint docs label
 	BONEMETS_LABEL_VENV=$(abspath $(LABEL_VENV)) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 40
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 label: setup $(LABEL_INSTALLED)
 
@@ -55,4 +65,4 @@ $(NNUNET_INSTALLED): $(INSTALLED) constraints-nnunet.txt
 	touch $@
 
 clean:
-	rm -rf demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf demo build dist site .mypy_cache .pytest_cache .ruff_cache

@@ -73,7 +73,7 @@ print(TorchvisionOperators().define(), TorchvisionOperators().define())
     def test_pins_have_one_version_for_every_python(self) -> None:
         requirements = [Requirement(line) for line in pins().read_text().splitlines() if line and line[0] != "#"]
         wanted = {requirement.name for requirement in requirements} - {"legacy-cgi"}
-        for version in ("3.10", "3.11", "3.12", "3.13", "3.14"):
+        for version in ("3.11", "3.12", "3.13", "3.14"):
             environment = {"python_version": version}
             chosen = [r.name for r in requirements if r.marker is None or r.marker.evaluate(environment)]
             assert sorted(set(chosen) - {"legacy-cgi"}) == sorted(wanted)

@@ -22,7 +22,7 @@ from bonemets.errors import InputError
 VARIABLE = "BONEMETS_LABEL_VENV"
 FOLDER = ".venv-label"
 PINS = "constraints-label.txt"
-# What every test ran on. The pins have versions for 3.10 and for newer ones too.
+# What every test ran on. The pins have versions for newer ones too.
 TESTED = "3.11"
 _PACKAGE = Path(__file__).resolve().parents[2]
 
