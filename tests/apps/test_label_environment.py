@@ -25,7 +25,7 @@ def run(python: Path | str, code: str, **environment: str) -> str:
 
 class TestEnvironment:
     def test_remedies_reach_every_process_there_and_no_other(self, label_python: Path) -> None:
-        ours = "[type(finder).__name__ for finder in sys.meta_path if 'bonemets' in repr(finder)]"
+        ours = "[type(finder).__name__ for finder in sys.meta_path if 'bonemets.labeling' in repr(finder)]"
         code = f"import sys; print({ours}, 'torch' in sys.modules)"
         names = "['TorchvisionOperators', 'PydicomStorageClasses', 'GirderClient'] False"
         assert run(label_python, code) == names
