@@ -12,10 +12,10 @@ LABEL_INSTALLED := $(LABEL_VENV)/.installed
 NNUNET_VENV ?= .venv-nnunet
 NNUNET_INSTALLED := $(NNUNET_VENV)/.installed
 
-.PHONY: demo test label nnunet viewer lint setup clean
+.PHONY: demo test label nnunet viewer lint setup clean release
 
 demo: setup
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python scripts/demo/demo.py
 
 test: lint label
 	BONEMETS_LABEL_VENV=$(abspath $(LABEL_VENV)) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 40
@@ -56,3 +56,7 @@ $(NNUNET_INSTALLED): $(INSTALLED) constraints-nnunet.txt
 
 clean:
 	rm -rf demo build dist .mypy_cache .pytest_cache .ruff_cache
+
+# make release URL=https://…/releases/download/vX.Y.Z: bundles as zips, weights and large_files.yml in dist/bundles
+release:
+	$(BIN)/python scripts/bundles/make_release.py dist/bundles --url $(URL)

@@ -87,7 +87,7 @@ class RemoveBladder(Transform):
     camera's blur, and what is hotter there than the pixels around is set to their mean, weighted by nearness. Label
     maps stay as they are: a lesion behind the bladder remains one.
 
-    On simulated patients (no truth of this kind exists for real ones) ``scripts/measure_bladder.py`` measures how often
+    On simulated patients (no truth of this kind exists for real ones) ``scripts/simulation/measure_bladder.py`` measures how often
     it finds the bladder and what it takes from lesions; the card of ``spect_multi_attention_segmentation`` has numbers.
 
     Args:

@@ -1,12 +1,12 @@
 r"""Measure what weights find and mark wrongly at every threshold, on the fold that their epoch was chosen on.
 
 Testing patients are not looked at, so a threshold may be chosen by it, and whether a longer training finds more.
-Writes ``results/thresholds/BUNDLE.yaml`` and a figure; ``make_tables.py`` then writes docs/reference/convergence.md and
+Writes ``results/thresholds/BUNDLE.yaml`` and a figure; ``make_tables.py`` then writes
 the table of docs/how-to/segment-a-study.md. ``--choose`` also puts the threshold with the highest F1 of lesions into
 the ``model.json`` beside the last weights, which is what inference then takes. Weights that the record has from the
 same fold are not measured again, unless ``--anew``::
 
-    python scripts/measure_thresholds.py spect_msa_net_segmentation runs/scans/datalist.json --at 1 2 4 \
+    python scripts/bundles/measure_thresholds.py spect_msa_net_segmentation runs/scans/datalist.json --at 1 2 4 \
       --weights "40 epochs=bundles/spect_msa_net_segmentation/models/model.pt" "60 epochs=runs/..."
 
 A lesion is found where the overlap with a mark is at least 0.1 (IoU), as everywhere else; docs/reference/metrics.md.
@@ -40,7 +40,7 @@ from bonemets.metrics.image import CRITERIA
 from bonemets.metrics.lesions import LesionCounts, overlap_lesions
 from bonemets.metrics.pixel import count_pixels, dice, precision
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "results" / "thresholds"
 FIGURES = ROOT / "docs" / "reference" / "images"
 THRESHOLDS = (
@@ -155,7 +155,9 @@ def record_before(path: Path, about: dict[str, Any]) -> dict[str, Any]:
 def write(record: dict[str, Any]) -> list[Path]:
     """The record and its figure."""
     path, picture = RECORDS / f"{record['bundle']}.yaml", FIGURES / f"thresholds_{record['bundle']}.png"
-    text = "# Made by scripts/measure_thresholds.py. Scan (false_positives_per_scan_iou10): a patient's images.\n"
+    text = (
+        "# Made by scripts/bundles/measure_thresholds.py. Scan (false_positives_per_scan_iou10): a patient's images.\n"
+    )
     write_bytes(path, (text + yaml.safe_dump(record, sort_keys=False)).encode())
     write_bytes(picture, figure(record))
     return [path, picture]

@@ -5,8 +5,8 @@ In each, the same number of lesions is placed in every region, drawn as the simu
 it projects them; those that would be seen count, weighted by how often metastases occur there. Testing patients are not
 looked at. The same cohort gives the same file. Two minutes on one core::
 
-    python scripts/make_cohort.py results/cohorts/bone_scan_200.yaml COHORT
-    python scripts/make_bone_atlas.py COHORT bonemets/anatomy/bone_atlas.npz
+    python scripts/simulation/make_cohort.py results/cohorts/bone_scan_200.yaml COHORT
+    python scripts/simulation/make_bone_atlas.py COHORT bonemets/anatomy/bone_atlas.npz
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def main() -> None:
         "datalist_sha256": datalist_hash(datalist),
         "lesions_placed_per_region_and_patient": LESIONS_PER_REGION,
         "views_with_a_visible_one": sum(len(patient.samples) for patient in patients),
-        "script": "scripts/make_bone_atlas.py",
+        "script": "scripts/simulation/make_bone_atlas.py",
     }
     save_atlas(arguments.output, BoneAtlas(average, chances, rows, columns, provenance))
     print(f"\n{arguments.output}: {arguments.output.stat().st_size / 1000:.0f} kB")

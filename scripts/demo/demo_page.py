@@ -209,7 +209,7 @@ def _files(demo: Path) -> list[tuple[str, str]]:
 
 def _shown(demo: Path) -> str:
     """The demo's folder as a user names it from the repository's root."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     demo = demo.resolve()
     return str(demo.relative_to(root)) if demo.is_relative_to(root) else str(demo)
 

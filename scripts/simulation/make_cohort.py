@@ -2,7 +2,7 @@
 
 ::
 
-    python scripts/make_cohort.py results/cohorts/bone_scan_200.yaml OUT --workers 2
+    python scripts/simulation/make_cohort.py results/cohorts/bone_scan_200.yaml OUT --workers 2
 
 The recipe fixes what is drawn; its two hashes fix the result. ``datalist_sha256`` is that of the data list's file: it
 names the split. ``content_sha256`` is that of the text which has, for the data list and every image and label map that

@@ -1,6 +1,6 @@
 """The README's picture, from what `make demo` left: one held-out simulated patient and the real NEMA scan.
 
-Called as ``python scripts/make_overview.py demo docs/images/overview.png``.
+Called as ``python scripts/demo/make_overview.py demo docs/images/overview.png``.
 """
 
 from __future__ import annotations

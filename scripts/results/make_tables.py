@@ -27,12 +27,13 @@ from bonemets.reporting.ledger import read_records
 from bonemets.reporting.published import Published, read_all_published
 from bonemets.sweep.summary import read_summaries
 from results_page import page
-from results_tables import Ledger, is_scored, overview, performance, speed
+from results_tables import Ledger, performance, speed
 from sweeps_page import sweeps_page
-from thresholds_page import convergence_page, read_thresholds, thresholds_table
+from shipped_tables import eval_metrics, shipped_overview, shipped_test_records
+from thresholds_page import read_thresholds, thresholds_table
 from weights_tables import weights
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CT_BUNDLE = "ct_mfp_deeplabv3plus_segmentation"
 
 
@@ -50,19 +51,6 @@ def replace_block(text: str, name: str, lines: list[str], path: Path) -> str:
             f"{path}: needs '<!-- generated: {name} -->' and '<!-- /generated -->' once, on lines of their own"
         )
     return replaced
-
-
-def eval_metrics(published: Published, ledger: Ledger) -> dict[str, Any]:
-    """What a bundle's metadata says about its full network: empty until it is measured."""
-    row = published.rows[published.headline]
-    record = ledger.best(published, row)
-    if record is None:
-        return {}
-    one = next(one for one in published.tables if row in one.rows)
-    names = [metric.ours for metric in one.metrics if is_scored(metric) and metric.ours in record["metrics"]]
-    values: dict[str, Any] = {str(name): record["metrics"][name]["value"] for name in names}
-    data = record["data"]
-    return values | {"data": data["name"], "split_sha256": data["split_sha256"], "status": record["status"]}
 
 
 def set_eval_metrics(text: str, metrics: dict[str, Any], path: Path) -> str:
@@ -99,6 +87,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         reference / "published-and-measured.md": page(papers, ledger),
         reference / "measured-sweeps.md": sweeps_page(read_summaries(root / "results" / "sweeps")),
     }
+    tested = shipped_test_records(root / "bundles", records)
     for bundle, published in papers.items():
         folder = root / "bundles" / bundle
         card, metadata = folder / "docs" / "README.md", folder / "configs" / "metadata.json"
@@ -106,21 +95,21 @@ def generated_files(root: Path) -> dict[Path, str]:
         text = replace_block(text, "speed", speed(bundle, benchmark), card)
         shipped = weights(folder, records)
         files[card] = text if shipped is None else replace_block(text, "weights", shipped, card)
-        files[metadata] = set_eval_metrics(_read(metadata), eval_metrics(published, ledger), metadata)
+        files[metadata] = set_eval_metrics(_read(metadata), eval_metrics(tested.get(bundle)), metadata)
     files |= _thresholds_files(root)
     readme = root / "README.md"
-    files[readme] = replace_block(_read(readme), "results", overview(papers, ledger), readme)
+    files[readme] = replace_block(_read(readme), "results", shipped_overview(papers, tested), readme)
     return files
 
 
 def _thresholds_files(root: Path) -> dict[Path, str]:
-    """The page on convergence, and the how-to with the CT's thresholds; neither over weights of somebody else's."""
+    """The how-to with the thresholds of the shipped CT weights; nothing where other weights lie in their place."""
     records = read_thresholds(root / "results" / "thresholds")
     shipped = {bundle: shipped_record(root / "bundles" / bundle) for bundle in records}
     hashes = {bundle: str(record["sha256"]) for bundle, record in shipped.items() if record}
     if len(hashes) < len(records):
         return {}
-    files = {root / "docs" / "reference" / "convergence.md": convergence_page(records, hashes)}
+    files: dict[Path, str] = {}
     if CT_BUNDLE in records:
         path = root / "docs" / "how-to" / "segment-a-study.md"
         lines = thresholds_table(records[CT_BUNDLE], hashes[CT_BUNDLE])
@@ -149,7 +138,10 @@ def main() -> int:
     wrong = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]
     for path in wrong:
         if options.check:
-            print(f"{path.relative_to(options.root)} differs; run `python scripts/make_tables.py`", file=sys.stderr)
+            print(
+                f"{path.relative_to(options.root)} differs; run `python scripts/results/make_tables.py`",
+                file=sys.stderr,
+            )
         else:
             write_bytes(path, files[path].encode())
     return 1 if options.check and wrong else 0

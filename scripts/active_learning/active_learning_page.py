@@ -2,7 +2,7 @@
 
 With the study's folder the numbers are gathered from it first; without, figure and page are made from the record::
 
-    python scripts/active_learning_page.py [WORK]
+    python scripts/active_learning/active_learning_page.py [WORK]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from active_learning_figure import MEASURES, NAMES, REFERENCE, curves_svg
 from bonemets.data.files import write_bytes
 from bonemets.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "results" / "active_learning_recipe.yaml"
 TEMPLATE = Path(__file__).with_name("active_learning_template.md")
 RECORD = ROOT / "results" / "active_learning.yaml"
@@ -28,8 +28,8 @@ PAGE = ROOT / "docs" / "explanation" / "active-learning.md"
 FIGURE = PAGE.parent / "images" / "active-learning.svg"
 PRIMARY, FALSE_POSITIVES = "froc_sensitivity_at_1", "false_positives_per_scan_iou10"
 HEADER = """# The study of active learning: every number, for every seed and strategy; round 0 is the common start.
-#   python scripts/active_learning_study.py results/active_learning_recipe.yaml COHORT WORK
-#   python scripts/active_learning_page.py WORK
+#   python scripts/active_learning/active_learning_study.py results/active_learning_recipe.yaml COHORT WORK
+#   python scripts/active_learning/active_learning_page.py WORK
 """
 
 Record = dict[str, Any]

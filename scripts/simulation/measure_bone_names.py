@@ -3,7 +3,7 @@
 The lesions are the simulator's, with their true outlines; the atlas is laid over each scan from its counts alone.
 Writes results/bone_names.yaml, the tables of docs/reference/bone-names.md and its picture. Two minutes on one core::
 
-    python scripts/measure_bone_names.py COHORT
+    python scripts/simulation/measure_bone_names.py COHORT
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from bonemets.simulation.skeleton.skeleton import Skeleton
 from bonemets.transforms.crop import thorax_start
 from compare_simulation import replace_between
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE = ROOT / "results" / "bone_names.yaml", ROOT / "docs" / "reference" / "bone-names.md"
 PICTURE = ROOT / "docs" / "reference" / "images" / "bone_atlas.jpg"
 THORAX_ROWS = 256
@@ -260,7 +260,7 @@ def main() -> None:
         lesions += measure_patient(arguments.cohort / name, facts["seed"], skeleton, regions)
         print(f"\r{done} of {len(names)} patients", end="", flush=True)
     results = {
-        "what": "names of bones on the testing patients of the cohort (scripts/measure_bone_names.py)",
+        "what": "names of bones on the testing patients of the cohort (scripts/simulation/measure_bone_names.py)",
         "data": f"simulated bone scans, seed {facts['seed']}",
         "patients": len(names),
         "datalist_sha256": datalist_hash(datalist),

@@ -2,8 +2,8 @@ r"""Put what a sweep has measured so far into results/: a record per model, and 
 
 ::
 
-    python scripts/record_sweep.py results/sweeps/bone_scan_main.yaml OUT --data COHORT
-    python scripts/make_tables.py
+    python scripts/results/record_sweep.py results/sweeps/bone_scan_main.yaml OUT --data COHORT
+    python scripts/results/make_tables.py
 
 OUT is the folder that ``bonemets sweep`` writes; it may still be running. Models with no finished seed are left out,
 the others say how many seeds they have. Run it again when more is finished: the sweep's own records are replaced, no
@@ -27,7 +27,7 @@ from bonemets.sweep.page import sweep_tables
 from bonemets.sweep.spec import read_sweep
 from bonemets.sweep.summary import write_summary
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def record(spec: Path, output: Path, results: Path, dataset_dir: Path | None = None) -> list[str]:

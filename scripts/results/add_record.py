@@ -2,12 +2,12 @@ r"""Add a measurement to the ledger, from the summaries that evaluations left.
 
 ::
 
-    python scripts/add_record.py RUN/evaluation_test/summary.json --id dual_pooling_bone_scan_200 \
+    python scripts/results/add_record.py RUN/evaluation_test/summary.json --id dual_pooling_bone_scan_200 \
         --network dual_pooling_unet --row spect_dual_pooling_segmentation/table2_row6 --recipe bone_scan_200 \
         --seed 0 --hours 1.5 --command "bonemets sweep sweeps/bone_scan.yaml"
 
 Give one summary per seed, in the order of the seeds. Commit, date and machine are those of now and here unless given.
-``python scripts/make_tables.py`` then puts the numbers into the tables.
+``python scripts/results/make_tables.py`` then puts the numbers into the tables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bonemets.bundle.provenance import describe_hardware
 from bonemets.errors import InputError
 from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, summarize_runs, write_record
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_record(options: argparse.Namespace) -> Record:

@@ -103,7 +103,7 @@ def _start(start: dict[str, Any]) -> str:
     text = f"weights with sha256 `{start['sha256'][:12]}`"
     if training := start.get("training"):
         text += f": {training['epochs']} epochs at a rate of {start['settings'].get('learning_rate')}, "
-        text += f"{training['hours']:.1f} hours, log `models/{training['log']}`"
+        text += f"{training['hours']:.1f} hours"
     if before := start.get("started_from"):
         text += f"; these from {_start(before)}"
     return text

@@ -2,7 +2,7 @@
 
 Writes results/simulation_realism.yaml and, in docs/explanation/simulation.md, the table and the figure::
 
-    python scripts/compare_simulation.py --patients 40 --seed 0
+    python scripts/simulation/compare_simulation.py --patients 40 --seed 0
 
 The real scan is NEMA's NM1 (anterior, GE Millennium MG, a large man), ``JPEG-LL.dcm`` of PyPI's ``pydicom-data``.
 """
@@ -28,7 +28,7 @@ from bonemets.simulation import (
 from simulation_figures import draw_figures
 from simulation_places import REAL_BOXES, means_of_boxes, real_scan, rows_of, simulated_masks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def noise_figures(image: np.ndarray, torso: tuple[int, int], flat: np.ndarray) -> dict[str, float]:

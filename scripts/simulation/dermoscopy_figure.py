@@ -1,6 +1,6 @@
 """The picture of docs/explanation/dermoscopy-simulation.md: twelve simulated pictures, every second with its outline.
 
-python scripts/dermoscopy_figure.py
+python scripts/simulation/dermoscopy_figure.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from bonemets.simulation.dermoscopy.image import simulate_dermoscopy
 
-OUT = Path(__file__).parents[1] / "docs" / "explanation" / "images" / "simulated_dermoscopy.jpg"
+OUT = Path(__file__).parents[2] / "docs" / "explanation" / "images" / "simulated_dermoscopy.jpg"
 SEED, COLUMNS, ROWS = 7, 4, 3
 
 

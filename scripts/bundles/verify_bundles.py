@@ -1,6 +1,6 @@
 """Verify every bundle, offline: files, metadata, ids, overlays, network input and output, exports, weights.
 
-    python scripts/verify_bundles.py [NAME ...]
+    python scripts/bundles/verify_bundles.py [NAME ...]
 
 Prints one line per bundle and check, and exits with status 1 if any fails. Exports are of the network at its full width
 and of a whole image, by MONAI's commands, in TorchScript, ONNX Runtime and OpenVINO. It trains nothing; that is what
@@ -27,7 +27,7 @@ from bonemets.bundle.folders import file_sha256
 from bonemets.bundle.weights import MAXIMUM_BYTES
 from export_parity import RUNTIMES, export_differences, whole_image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = Path(__file__).with_name("meta_schema_20240725.json")
 OVERLAYS = (
     "compact", "early_stopping", "ema", "fine_tune", "gradient_accumulation", "multi_gpu_train", "warm_restart",

@@ -2,8 +2,8 @@
 
 Writes results/ct_realism.yaml and the table of docs/explanation/ct-simulation.md::
 
-    python scripts/make_cohort.py results/cohorts/ct_40.yaml runs/ct --workers 2
-    python scripts/compare_ct_simulation.py runs/ct --real EXAMPLE
+    python scripts/simulation/make_cohort.py results/cohorts/ct_40.yaml runs/ct --workers 2
+    python scripts/simulation/compare_ct_simulation.py runs/ct --real EXAMPLE
 
 EXAMPLE is a folder with ``example_ct.nii.gz`` and ``example_ct_vertebrae.nii.gz`` of TotalSegmentator's repository
 (``tests/reference_files``, Apache-2.0). Without it the real column stays as it was recorded.
@@ -27,7 +27,7 @@ from bonemets.data import read_ct, write_bytes
 from bonemets.simulation import BONES
 from compare_simulation import replace_between
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "results" / "ct_realism.yaml"
 # What TotalSegmentator calls the vertebrae.
 REAL_VERTEBRAE = {26: "sacrum", 27: "L5", 28: "L4", 29: "L3", 30: "L2", 31: "L1", 32: "T12", 33: "T11"}

@@ -2,7 +2,7 @@
 
 The simulator knows the counts that the bladder adds to each view. Example::
 
-    python scripts/measure_bladder.py --patients 40 --seed 2026 --pictures FOLDER
+    python scripts/simulation/measure_bladder.py --patients 40 --seed 2026 --pictures FOLDER
 """
 
 from __future__ import annotations

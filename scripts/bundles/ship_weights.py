@@ -2,7 +2,7 @@
 
 ::
 
-    python scripts/ship_weights.py sweeps/pooling/trials/spect_dual_pooling-fold0-seed0 spect_dual_pooling_segmentation
+    python scripts/bundles/ship_weights.py sweeps/pooling/trials/spect_dual_pooling-fold0-seed0 spect_dual_pooling_segmentation
 
 The folder is a trial of ``bonemets sweep``, or whatever a training left: ``model.pt`` and ``model.json`` (in it or in
 its ``models``) and ``train.log``, its printed lines. Nothing is shipped unless the weights are those that the record
@@ -11,8 +11,8 @@ a benchmark cohort's split (``results/cohorts``) with fold and seed recorded, an
 
 Into ``bundles/NAME/models`` go ``model.pt`` as it is; ``model.json`` without paths and with ``training`` (log, epochs,
 hours, machine) and the cohort's name; ``training.csv``, a line per epoch. If the training went on from those that the
-bundle shipped so far, ``started_from`` is their record and their log stays under another name. The model cards are
-made anew.
+bundle shipped so far, ``started_from`` is a short form of their record. New weights get the bundle's next minor version,
+with an entry in the changelog of ``metadata.json`` that names their sha256. The tables are written again.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ from bonemets.data.files import write_bytes
 from bonemets.engines.predictor import checked_provenance
 from bonemets.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LOG = "training.csv"
 NEEDED = ("sha256", "network_def", "settings", "datalist", "epoch", "metric")
 # What is kept of the record of weights that a training started from.
 OF_THE_START = ("sha256", "commit", "settings", "datalist", "epoch", "metric", "training", "started_from")
+OF_ITS_SETTINGS = ("fold", "epochs", "batch_size", "learning_rate", "seed", "overlays")
 # What a card says of a trial's own measurement; all of it is in the ledger.
 MEASURED = ("dice_pooled", "dice_per_image_bearing", "sensitivity_iou10", "false_positives_per_scan_iou10")
 # What bonemets.handlers.EpochLog writes: "epoch 3/60  train_loss 0.4110  val_lesion_dice 0.4696  (8.1 s an epoch, …".
@@ -200,7 +201,25 @@ def began_with(record: dict[str, Any], bundle: Path) -> dict[str, Any]:
     if before.get("sha256") != start:
         return {"started_from": {"sha256": start}}
     kept = {key: before[key] for key in OF_THE_START if key in before}
-    return {"started_from": {**kept, "training": {**before["training"], "log": f"training_{start[:8]}.csv"}}}
+    kept["settings"] = {key: value for key, value in before["settings"].items() if key in OF_ITS_SETTINGS}
+    kept["training"] = {key: value for key, value in before["training"].items() if key != "log"}
+    return {"started_from": kept}
+
+
+def with_new_version(metadata: str, sha256: str, kind: str) -> str:
+    """The text of a ``metadata.json`` with the next minor version and its changelog entry.
+
+    Unchanged if the present version's entry names these weights already.
+    """
+    told = json.loads(metadata)
+    version, changelog = told["version"], told["changelog"]
+    if sha256[:12] in changelog.get(version, ""):
+        return metadata
+    major, minor, _ = version.split(".")
+    new = f"{major}.{int(minor) + 1}.0"
+    entry = json.dumps(f"New weights, trained on {kind} (sha256 {sha256[:12]}).")
+    metadata = metadata.replace(f'"version": "{version}"', f'"version": "{new}"', 1)
+    return metadata.replace('"changelog": {', f'"changelog": {{\n        "{new}": {entry},', 1)
 
 
 def ship(options: argparse.Namespace) -> Path:
@@ -243,12 +262,6 @@ def ship(options: argparse.Namespace) -> Path:
     text = json.dumps({**shipped(record, training, measured, data), **start}, indent=2) + "\n"
 
     models = bundle / "models"
-    before = start.get("started_from", {}).get("training")
-    if before and not (models / before["log"]).exists():
-        write_bytes(models / before["log"], (models / LOG).read_bytes())
-    for path in models.glob("training_*.csv"):
-        if path.name not in text:  # of a start that these weights did not have
-            path.unlink()
     write_bytes(models / LOG, log_as_csv(epochs))
     # The record before the weights: beside an old record new weights would be built as another network.
     write_bytes(models / "model.json", text.encode())
@@ -256,7 +269,7 @@ def ship(options: argparse.Namespace) -> Path:
     metadata = bundle / "configs" / "metadata.json"
     told = metadata.read_text("utf-8")
     kind = "simulated patients" if cohort else record["datalist"].get("name") or "real data"
-    write_bytes(metadata, told.replace(' No weights."', f' With weights, trained on {kind}."').encode())
+    write_bytes(metadata, with_new_version(told, record["sha256"], kind).encode())
     return models / "model.pt"
 
 
@@ -276,7 +289,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"{weights}: {weights.stat().st_size / 1e6:.1f} MB, sha256 {file_sha256(weights)}")
-    tables = [sys.executable, str(ROOT / "scripts" / "make_tables.py"), "--root", str(options.root)]
+    tables = [sys.executable, str(ROOT / "scripts" / "results" / "make_tables.py"), "--root", str(options.root)]
     return subprocess.run(tables, check=False).returncode
 
 

@@ -9,7 +9,7 @@ from bonemets.sweep.summary import COMPARISONS, FIGURE, INTERVALS, SHOWN, SweepS
 from results_page import anchor
 from results_tables import DASH, table
 
-NOTICE = "<!-- Written by scripts/make_tables.py from results/sweeps/; change the records, not this file. -->"
+NOTICE = "<!-- Written by scripts/results/make_tables.py from results/sweeps/; change the records, not this file. -->"
 INTRODUCTION = """\
 Models that were trained and measured alike, on the same patients. Each number links to its record, which says on what
 data, with which seeds and how it differs from the paper; [metrics](metrics.md) defines the columns. *Mean ± standard

@@ -19,8 +19,10 @@ from bonemets.networks import create_network, list_networks, registry
 from network_figure import draw
 from network_tables import IMAGES, TABLES, Row
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference" / "networks"
-NOTICE = "<!-- Written by scripts/make_network_pages.py; change the docstrings or the script, not this file. -->"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference" / "networks"
+NOTICE = (
+    "<!-- Written by scripts/networks/make_network_pages.py; change the docstrings or the script, not this file. -->"
+)
 
 
 def build(name: str, **arguments: object) -> nn.Module:
@@ -211,7 +213,8 @@ def main() -> int:
     if check:
         for name in sorted({*wrong, *stale}):
             print(
-                f"docs/reference/networks/{name} differs; run `python scripts/make_network_pages.py`", file=sys.stderr
+                f"docs/reference/networks/{name} differs; run `python scripts/networks/make_network_pages.py`",
+                file=sys.stderr,
             )
         return 1 if wrong or stale else 0
     FOLDER.mkdir(parents=True, exist_ok=True)

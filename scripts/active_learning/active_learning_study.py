@@ -8,8 +8,8 @@ server uses (`bonemets.labeling.tasks.scores`, `bonemets.labeling.tasks.choosing
 Each round leaves a file in WORK, and the same command goes on after the last one, so that it can be stopped at any
 time. Example, on one core::
 
-    OMP_NUM_THREADS=1 python scripts/active_learning_study.py results/active_learning_recipe.yaml COHORT WORK
-    python scripts/active_learning_page.py WORK
+    OMP_NUM_THREADS=1 python scripts/active_learning/active_learning_study.py results/active_learning_recipe.yaml COHORT WORK
+    python scripts/active_learning/active_learning_page.py WORK
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BUNDLE, SEGMENTING = "spect_dual_pooling_segmentation", "spect_msa_net_segmentation"
 """The one that is trained, since its epochs are the shortest, and the one that `bonemets segment` uses by default."""
 PATIENTS, SEED, TEST_SHARE = 12, 3, 0.5
@@ -182,9 +182,9 @@ def make_steps(demo: Path, patients: int, epochs: int) -> list[Step]:
         Step(
             "collect",
             "Lay the held-out DICOM scans and the real NEMA scan apart",
-            [sys.executable, "scripts/demo_page.py", "collect", _short(demo)],
+            [sys.executable, "scripts/demo/demo_page.py", "collect", _short(demo)],
             [demo / "held_out", demo / "real_scan"],
-            ["scripts/demo_page.py"],
+            ["scripts/demo/demo_page.py"],
             restart=[demo / "held_out", demo / "real_scan"],
         ),
         Step(
@@ -222,7 +222,7 @@ def make_steps(demo: Path, patients: int, epochs: int) -> list[Step]:
         Step(
             "page",
             "Write the page",
-            [sys.executable, "scripts/demo_page.py", "page", _short(demo)],
+            [sys.executable, "scripts/demo/demo_page.py", "page", _short(demo)],
             [demo / "index.html"],
         ),
     ]  # fmt: skip

@@ -170,7 +170,7 @@ def speed(bundle: str, benchmark: dict[str, Any]) -> list[str]:
 
 
 def overview(papers: dict[str, Published], ledger: Ledger) -> list[str]:
-    """The README's table: the full network and the baseline of each paper."""
+    """The full network and the baseline of each paper, trained at an equal budget."""
     rows = []
     for published in papers.values():
         for key, kind in ((published.baseline, "baseline"), (published.headline, "full network")):
