@@ -23,12 +23,12 @@ recomputed from the printed ones, **bold** where a printed number is off by more
 printed name means: [metrics](metrics.md). Parameters, published against ours:
 [networks](networks/README.md). How the records are kept: [results](results.md)."""
 EQUAL_BUDGET = """\
-Each paper's full network and its baseline, trained for the same number of epochs on the same patients. These are not the
-weights that the bundles ship. Three trainings of each bone-scan network at an eighth of the papers' widths and for 40
-epochs: MSA-Net's Dice differs from its baseline's by less than the seed-to-seed variance, with fewer false positives per
-scan; dual pooling's and the multi-attention network's are below those of their baselines. On skin, three trainings and
-five folds, SC-UNeXt's Dice is that of UNeXt-S. On CT, one training each, MFP-DeepLabv3+'s is that of DeepLabv3+, with
-more false positives. [Measured sweeps](measured-sweeps.md) has intervals and tests."""
+Each paper's full network and its baseline, trained for the same number of epochs on the same patients. These are not
+the weights that the bundles ship. Three trainings of each bone-scan network at an eighth of the papers' widths and
+for 40 epochs: MSA-Net's Dice differs from its baseline's by less than the seed-to-seed variance, with fewer false
+positives per scan; dual pooling's and the multi-attention network's are below those of their baselines. On skin,
+three trainings and five folds, SC-UNeXt's Dice is that of UNeXt-S. On CT, one training each, MFP-DeepLabv3+'s is that
+of DeepLabv3+, with more false positives. [Measured sweeps](measured-sweeps.md) has intervals and tests."""
 TRAIN = 'python -m monai.bundle run --config_file "[{files}]" --bundle_root . --dataset_dir COHORT{more}'
 NNUNET = ".venv-nnunet/bin/python benchmarks/nnunet.py COHORT/datalist.json -o runs/nnunet --record results/measured"
 

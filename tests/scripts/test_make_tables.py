@@ -119,9 +119,6 @@ def test_a_record_reaches_every_table(monkeypatch, project, capsys):
 
 def test_the_headline_is_that_of_the_shipped_weights(monkeypatch, project):
     folder = project / "bundles" / BUNDLE
-    (folder / "models").mkdir(exist_ok=True)
-    for name in ("model.pt", "model.json"):
-        shutil.copy(ROOT / "bundles" / BUNDLE / "models" / name, folder / "models" / name)
     sha256 = json.loads((folder / "models" / "model.json").read_text("utf-8"))["sha256"]
     metrics = {"dice_pooled": {"value": 0.5123, "low": 0.45, "high": 0.58}, "recall_pooled": {"value": 0.4}}
     record = RECORD | {"id": f"shipped.{BUNDLE}", "rows": [], "metrics": metrics, "weights_sha256": [sha256]}
