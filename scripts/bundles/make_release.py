@@ -19,8 +19,8 @@ from pathlib import Path
 import yaml
 
 from bonemets.data.files import write_bytes
-from bonemets.engines.bundles import bundle_metadata
-from bonemets.engines.weights import shipped_record
+from bonemets.bundle.folders import bundle_metadata
+from bonemets.bundle.weights import shipped_record
 from bonemets.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bonemets.engines.weights import shipped_record
+from bonemets.bundle.weights import shipped_record
 from bonemets.reporting.ledger import Record
 from bonemets.reporting.published import Published
 from results_tables import DASH, table
