@@ -40,7 +40,7 @@ def options(tmp_path) -> argparse.Namespace:
     """A project with the bundle, and the folder that a training left."""
     bundle, trial = tmp_path / "project" / "bundles" / BUNDLE, tmp_path / "trial"
     shutil.copytree(ROOT / "bundles" / BUNDLE / "configs", bundle / "configs")
-    (bundle / "configs" / "metadata.json").write_text('{"changelog": {"0.1.0": "First version. No weights."}}')
+    (bundle / "configs" / "metadata.json").write_text('{"version": "0.1.0", "changelog": {"0.1.0": "First version. No weights."}}')
     recipes = tmp_path / "project" / "results" / "cohorts"
     recipes.mkdir(parents=True)
     (recipes / "scans.yaml").write_text(f"name: bone_scan_200\ndatalist_sha256: '{SPLIT}'\n")
@@ -105,7 +105,9 @@ def test_weights_record_log_and_card(options):
     assert [(row["epoch"], row["train_loss"], row["val_lesion_dice"]) for row in rows] == [
         ("1", "0.9", ""), ("2", "0.7", "0.5123"), ("3", "0.6", ""),
     ]  # fmt: skip
-    assert "With weights, trained on simulated patients." in (bundle / "configs" / "metadata.json").read_text()
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert metadata["version"] == "0.2.0"
+    assert record["sha256"][:12] in metadata["changelog"]["0.2.0"]
     card = "\n".join(weights_tables.weights(bundle))
     for text in ("simulated patients only", record["sha256"], "bone_scan_200", "compact widths 4–4–8–8–8", "1.5 hours",
                  "50 patients, threshold 0.7: `dice_pooled` 0.457", "in each of 2 processes"):  # fmt: skip
