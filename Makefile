@@ -14,10 +14,10 @@ LABEL_INSTALLED := $(LABEL_VENV)/.installed
 NNUNET_VENV ?= .venv-nnunet
 NNUNET_INSTALLED := $(NNUNET_VENV)/.installed
 
-.PHONY: demo test docs dist label nnunet viewer lint setup clean
+.PHONY: demo test docs dist release label nnunet viewer lint setup clean
 
 demo: setup
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python scripts/demo/demo.py
 
 test: lint docs label
 	BONEMETS_LABEL_VENV=$(abspath $(LABEL_VENV)) $(BIN)/python -m pytest -n 2 --dist loadfile --durations 40
@@ -29,6 +29,10 @@ dist: setup
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
+
+# make release URL=https://…/releases/download/vX.Y.Z: zipped bundles, weights and large_files.yml in dist/bundles
+release: setup
+	$(BIN)/python scripts/bundles/make_release.py dist/bundles --url $(URL)
 
 label: setup $(LABEL_INSTALLED)
 

@@ -6,8 +6,8 @@
 
 Every measurement is a process of its own (inference_worker.py). Networks have random weights, which changes neither
 time nor memory. Input: a whole scan of one view (1024×256) for the bone-scan bundles, else the size that the bundle
-trains at. Results of bundles that are not measured now are kept. ``python scripts/make_tables.py`` then puts the
-numbers into the model cards.
+trains at. Results of bundles that are not measured now are kept.
+``python scripts/results/make_tables.py`` then puts the numbers into the model cards.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,7 +115,7 @@ def run_seed(
         "weights_sha256": file_sha256(folder / "model.pt"),
         "metrics": {key: entry["value"] for key, entry in document["metrics"].items()},
         "machine": {**describe_hardware(), "commit": git_commit(), "nnunetv2": version("nnunetv2")},
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_bytes(result_path, (json.dumps(result, indent=2) + "\n").encode())
     return result

@@ -1,9 +1,9 @@
-"""Names for findings: the bone region that a finding most likely lies in, from an atlas laid over the scan.
+"""Names for findings: the bone region that a finding most likely lies in, from an atlas registered to the scan.
 
-The atlas (``bone_atlas.npz``, made by ``scripts/make_bone_atlas.py`` from simulated patients) holds an average scan
-and, for every place of it and each view, the chance of each region given that a lesion is seen there. Bones lie behind
-each other, and a lesion of the sternum is seen from the front where one of the spine behind it is not: these chances
-are not which bone is in front, they come from placing lesions in all bones and projecting them.
+The atlas (``bone_atlas.npz``, made by ``scripts/simulation/make_bone_atlas.py`` from simulated patients) holds an
+average scan and, for every place of it and each view, the chance of each region given that a lesion is seen there.
+Bones lie behind each other, and a lesion of the sternum is seen from the front where one of the spine behind it is not:
+these chances do not say which bone is in front, they come from placing lesions in all bones and projecting them.
 """
 
 from __future__ import annotations

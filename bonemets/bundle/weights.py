@@ -49,7 +49,15 @@ def describe_training(provenance: Mapping[str, Any]) -> list[str]:
     epochs = provenance.get("settings", {}).get("epochs")
     if provenance.get("epoch"):
         pieces.append(f"epoch {provenance['epoch']}{f' of {epochs}' if epochs else ''}")
+        if before := earlier_epochs(provenance):
+            pieces[-1] += f" after {before} epochs of earlier trainings"
     return pieces
+
+
+def earlier_epochs(provenance: Mapping[str, Any]) -> int:
+    """Epochs of the trainings whose weights this one started from, in turn; 0 if it started from random weights."""
+    start = provenance.get("started_from") or {}
+    return int((start.get("training") or {}).get("epochs", 0)) + (earlier_epochs(start) if start else 0)
 
 
 def shipped_record(bundle: Path) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bonemets.data.adapters import Problem
 
 
-class Duplicates(str, Enum):
+class Duplicates(StrEnum):
     """What to do about images that are the same or nearly so."""
 
     error = "error"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ import typer
 from bonemets.cli.progress import counting, progress
 
 
-class Section(str, Enum):
+class Section(StrEnum):
     """Which part of a data list is evaluated."""
 
     test = "test"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bonemets.labeling.store.workspace import Workspace
 
 
-class Modality(str, Enum):
+class Modality(StrEnum):
     """What can be labeled."""
 
     nm = "nm"
@@ -25,7 +25,7 @@ class Modality(str, Enum):
     picture = "picture"
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """A program that labels are exported for."""
 
     itk_snap = "itk-snap"
@@ -67,9 +67,7 @@ def serve(
     ] = None,
     modality: Annotated[
         Modality | None,
-        typer.Option(
-            help="What files other than DICOM are; detected by default.", show_default=False
-        ),
+        typer.Option(help="What files other than DICOM are; detected by default.", show_default=False),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines too.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,

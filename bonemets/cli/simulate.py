@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 from bonemets.cli.progress import counting, progress
 
 
-class Modality(str, Enum):
+class Modality(StrEnum):
     """What to simulate."""
 
     nm = "nm"

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,7 @@ def write_sweep(
         "name": sweep.name,
         "description": sweep.description,
         "specification": sweep.source,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "bonemets": bonemets.__version__,
         "trials": {"planned": len(sweep.trials), "finished": len(results), "failed": dict(failures)},
         "models": {

@@ -113,7 +113,7 @@ def read_summaries(folder: Path) -> dict[str, SweepSummary]:
             tests = path.with_name(COMPARISONS)
             found[path.parent.name] = SweepSummary(about, models, _read_csv(tests) if tests.is_file() else [])
         except (OSError, yaml.YAMLError, csv.Error) as error:
-            raise InputError(f"{path.parent}: cannot be read; write it again with scripts/record_sweep.py") from error
+            raise InputError(f"{path.parent}: cannot be read; run scripts/results/record_sweep.py again") from error
     return found
 
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,7 +65,7 @@ def run_trial(trial: Trial, folder: Path, tracking_uri: str, sweep: str, cpus: i
             "training_seconds": round(training_seconds, 1),
             "machine": machine(),
             "mlflow_run_id": _run_id(folder),
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _log_to_mlflow(tracking_uri, sweep, result, trial, folder)
         write_bytes(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())

@@ -87,8 +87,9 @@ class RemoveBladder(Transform):
     camera's blur, and what is hotter there than the pixels around is set to their mean, weighted by nearness. Label
     maps stay as they are: a lesion behind the bladder remains one.
 
-    On simulated patients (no truth of this kind exists for real ones) ``scripts/measure_bladder.py`` measures how often
-    it finds the bladder and what it takes from lesions; the card of ``spect_multi_attention_segmentation`` has numbers.
+    On simulated patients (no truth of this kind exists for real ones) ``scripts/simulation/measure_bladder.py``
+    measures how often it finds the bladder and what it takes from lesions; the card of
+    ``spect_multi_attention_segmentation`` has numbers.
 
     Args:
         contrast: how many times as hot as hot normal bone a bladder must be to be removed.

@@ -13,7 +13,7 @@ import pytest
 
 def load_script(name: str) -> ModuleType:
     """A module of the folder scripts, which is no package."""
-    path = Path(__file__).resolve().parents[2] / "scripts" / f"{name}.py"
+    path = Path(__file__).resolve().parents[2] / "scripts" / "bundles" / f"{name}.py"
     specification = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
@@ -24,7 +24,7 @@ class ExportChecks:
     """Exports by MONAI's commands equal PyTorch on a whole image: a bone scan, a CT slice, a picture.
 
     Attributes:
-        whole_image: rows and columns of a whole image; None for those of the modality (`scripts/export_parity.py`).
+        whole_image: rows and columns of a whole image; None for those of the modality (see export_parity.py).
         export_tolerance: greatest difference, relative to the output's greatest value.
     """
 

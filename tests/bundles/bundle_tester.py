@@ -21,7 +21,7 @@ from torch.testing import assert_close
 from bonemets.bundle.folders import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = ROOT / "scripts" / "meta_schema_20240725.json"
+SCHEMA = ROOT / "scripts" / "bundles" / "meta_schema_20240725.json"
 
 KNOBS = (
     "bundle_root", "dataset_dir", "datalist", "fold", "output_dir", "device", "epochs", "batch_size", "learning_rate",

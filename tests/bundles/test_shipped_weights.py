@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
@@ -53,6 +54,16 @@ def test_weights_are_as_recorded(name: str) -> None:
     metric = record["metric"]
     scores = {epoch: float(row[metric["name"]]) for epoch, row in rows.items() if row[metric["name"]]}
     assert scores[record["epoch"]] == max(scores.values()) == pytest.approx(metric["value"], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_weights_have_a_version_and_a_changelog_entry_of_their_own(name: str) -> None:
+    folder = ROOT / "bundles" / name
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))
+    sha256 = shipped_record(folder)["sha256"]
+    naming = [version for version, entry in metadata["changelog"].items() if sha256[:12] in entry]
+    assert naming == [metadata["version"]], "changed weights need a new version and a changelog entry with their sha256"
+    assert metadata["eval_metrics"].get("weights_sha256", sha256) == sha256
 
 
 def test_every_bundle_ships_weights() -> None:

@@ -89,7 +89,7 @@ def test_only_chosen_lines_are_shown_and_all_are_logged(tmp_path, capsys):
 def test_the_whole_demo_in_small(tmp_path):
     command = [
         sys.executable,
-        str(ROOT / "scripts" / "demo.py"),
+        str(ROOT / "scripts" / "demo" / "demo.py"),
         "--output",
         str(tmp_path),
         "--patients",

@@ -104,27 +104,33 @@ def test_tables_are_up_to_date(monkeypatch, capsys):
 def test_a_record_reaches_every_table(monkeypatch, project, capsys):
     write_record(project / "results" / "measured", RECORD)
     assert run(monkeypatch, project, "--check") == 1
-    assert "README.md differs" in capsys.readouterr().err
+    assert "published-and-measured.md differs" in capsys.readouterr().err
     assert run(monkeypatch, project) == 0
     assert run(monkeypatch, project, "--check") == 0
     bundle = project / "bundles" / BUNDLE
-    metrics = json.loads((bundle / "configs" / "metadata.json").read_text("utf-8"))["eval_metrics"]
-    assert metrics == {
-        "dice_pooled": 0.5123,
-        "recall_pooled": 0.4,
-        "data": "bone_scan_200",
-        "split_sha256": "a1" * 32,
-        "status": "substitute-data",
-    }
     card = (bundle / "docs" / "README.md").read_text("utf-8")
     assert "| 0.6414 / 0.5812 / 0.7169 | 0.512 (0.450–0.580) / 0.400 / – | `substitute-data` |" in card
     assert card.count("`not-run` |") == 5
     assert "50 patients, 100 images, split `a1a1a1a1a1a1`; seed 0; commit `0123456789`; some processor, 1.5 h" in card
     page = (project / "docs" / "reference" / "published-and-measured.md").read_text("utf-8")
     assert "[dual_pooling](#dual_pooling) | `substitute-data` |" in page and RECORD["command"] in page
-    assert "| 0.6414 | 0.512 (0.450–0.580) | `dice_pooled` | bone_scan_200, 50 patients |" in (
-        project / "README.md"
-    ).read_text("utf-8")
+    assert "| 0.6414 | 0.512 (0.450–0.580) | `dice_pooled` | bone_scan_200, 50 patients |" in page
+
+
+def test_the_headline_is_that_of_the_shipped_weights(monkeypatch, project):
+    folder = project / "bundles" / BUNDLE
+    sha256 = json.loads((folder / "models" / "model.json").read_text("utf-8"))["sha256"]
+    metrics = {"dice_pooled": {"value": 0.5123, "low": 0.45, "high": 0.58}, "recall_pooled": {"value": 0.4}}
+    record = RECORD | {"id": f"shipped.{BUNDLE}", "rows": [], "metrics": metrics, "weights_sha256": [sha256]}
+    write_record(project / "results" / "measured", record)
+    assert run(monkeypatch, project) == 0
+    told = json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))["eval_metrics"]
+    assert (told["dice_pooled"], told["section"], told["weights_sha256"]) == (0.5123, "test", sha256)
+    assert "| 0.51 (0.45–0.58) | – | – | – |" in (project / "README.md").read_text("utf-8")
+    other = record | {"weights_sha256": ["f" * 64]}
+    write_record(project / "results" / "measured", other, replace=True)
+    assert run(monkeypatch, project) == 0
+    assert json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))["eval_metrics"] == {}
 
 
 def test_rows_that_are_the_same_setting_share_a_record(monkeypatch, project):

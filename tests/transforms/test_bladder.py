@@ -108,7 +108,7 @@ def test_real_scan() -> None:
 
 
 def test_simulated_patients_keep_their_lesions() -> None:
-    """Two patients of those that scripts/measure_bladder.py measures."""
+    """Two patients of those that scripts/simulation/measure_bladder.py measures."""
     skeleton = load_skeleton()
     for patient in (2, 4):
         study = simulate_study(skeleton, 100, patient)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,7 +113,7 @@ def describe_part(path: Path | str, section: str, fold: int | None) -> dict[str,
         "section": section,
         "fold": fold if section == "validation" else None,
         "simulated": is_simulated(path, document),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

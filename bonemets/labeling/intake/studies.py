@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +156,7 @@ def _link(item: str, found: Source, sha256: str) -> Link:
 def _changed(path: Path) -> datetime:
     """When a file, or the newest one of a folder, was changed last."""
     times = [each.stat().st_mtime for each in ([path, *path.iterdir()] if path.is_dir() else [path])]
-    return datetime.fromtimestamp(max(times), timezone.utc)
+    return datetime.fromtimestamp(max(times), UTC)
 
 
 def _free_name(wished: str, links: dict[str, Link]) -> str:

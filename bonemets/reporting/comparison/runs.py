@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import bonemets
@@ -90,7 +90,7 @@ def compare_runs(
     found = compare_rows(a.rows, b.rows, resamples=resamples, seed=seed)
     return {
         "format": 1,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "bonemets": bonemets.__version__,
         "first": _describe(first),
         "second": _describe(second),
@@ -159,7 +159,7 @@ def shared_pictures(first: TrackedRun, second: TrackedRun) -> list[str]:
 
 
 def _describe(run: TrackedRun) -> dict[str, Any]:
-    started = datetime.fromtimestamp(run.started / 1000, timezone.utc).isoformat(timespec="seconds")
+    started = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
     facts = {"run_id": run.run_id, "name": run.name, "experiment": run.experiment, "status": run.status}
     tags = {name: run.tags.get(tag) for tag, name in TAGS}
     return {**facts, **tags, "epoch": run.metrics.get("best_epoch"), "started": started, "seconds": run.seconds}

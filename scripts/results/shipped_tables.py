@@ -1,0 +1,71 @@
+"""A piece of make_tables.py: what the shipped weights reach on the test set, for metadata.json and the README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bonemets.bundle.weights import shipped_record
+from bonemets.reporting.ledger import Record
+from bonemets.reporting.published import Published
+from results_tables import DASH, table
+
+HEADLINE = {
+    "dice_pooled": "Dice, all pixels",
+    "dice_per_image": "Dice per image",
+    "sensitivity_iou10": "lesion sensitivity",
+    "false_positives_per_scan_iou10": "false positives per scan",
+}
+"""Metrics of the headline, all fractions but the last, which is a count."""
+
+
+def shipped_test_records(bundles: Path, records: Sequence[Record]) -> dict[str, Record]:
+    """Bundle → the record ``shipped.BUNDLE``: its shipped weights on the test set of the data they were trained on.
+
+    A bundle whose record is missing, or is of other weights than those it ships, is left out.
+    """
+    known = {record["id"]: record for record in records}
+    found = {}
+    for bundle in sorted(path for path in bundles.iterdir() if path.is_dir()):
+        weights, record = shipped_record(bundle), known.get(f"shipped.{bundle.name}")
+        if weights and record and record.get("weights_sha256") == [weights["sha256"]]:
+            found[bundle.name] = record
+    return found
+
+
+def eval_metrics(record: Record | None) -> dict[str, Any]:
+    """``eval_metrics`` of a bundle's metadata: empty until the shipped weights are measured."""
+    if record is None:
+        return {}
+    values = {name: record["metrics"][name]["value"] for name in HEADLINE if name in record["metrics"]}
+    data = record["data"]
+    return values | {
+        "data": data["name"],
+        "section": data["section"],
+        "patients": record["n"]["patients"],
+        "split_sha256": data["split_sha256"],
+        "weights_sha256": record["weights_sha256"][0],
+    }
+
+
+def shipped_overview(papers: Mapping[str, Published], tested: Mapping[str, Record]) -> list[str]:
+    """The README's table: the weights that each bundle ships, on test patients."""
+    rows = []
+    for bundle, published in papers.items():
+        record = tested.get(bundle)
+        metrics = record["metrics"] if record else {}
+        data = f"{record['n']['patients']} test patients of: {record['data']['name']}" if record else "not measured"
+        rows.append([
+            f"[{published.paper['method']}](bundles/{bundle}/docs/README.md)",
+            *(_with_interval(metrics.get(name)) for name in HEADLINE),
+            data,
+        ])  # fmt: skip
+    return table(["shipped weights", *HEADLINE.values(), "measured on"], rows)
+
+
+def _with_interval(entry: Mapping[str, float] | None) -> str:
+    if entry is None:
+        return DASH
+    text = f"{entry['value']:.2f}"
+    return f"{text} ({entry['low']:.2f}{DASH}{entry['high']:.2f})" if "low" in entry else text
