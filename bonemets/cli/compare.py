@@ -49,7 +49,7 @@ def compare(
     Writes index.html, comparison.json, comparisons.csv and patients.csv: which is better and how surely, for which
     patients, and what differs in configuration, curves and pictures. Differences are RUN_B minus RUN_A.
     """
-    from bonemets.cli.segment import check_writable
+    from bonemets.data.files import check_writable
     from bonemets.errors import InputError
     from bonemets.reporting.comparison.tracked_runs import RunStore
 

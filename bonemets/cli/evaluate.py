@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bonemets.cli.progress import counting, progress
+from bonemets.engines.evaluation import evaluate as evaluate_predictions
 
 
 class Section(StrEnum):
@@ -53,24 +54,21 @@ def evaluate(
     Writes images.csv, lesions.csv, patients.csv, summary.json and index.html. docs/reference/metrics.md defines every
     number. Pixels with label 2 count neither for nor against.
     """
-    from bonemets.cli.segment import check_writable
-    from bonemets.data.lists.datalist import describe_part, load_datalist
-    from bonemets.metrics.evaluation.predictions import find_predictions
-
-    check_writable(output)
-    items = load_datalist(datalist, fold=fold, section=section.value)
-    cases = find_predictions(predictions, items, datalist.resolve().parent)
-    data = describe_part(datalist, section.value, fold)
-    from bonemets.metrics.evaluation.evaluation import evaluate_cases, summary
-    from bonemets.reporting.evaluation.page import write_evaluation
-
     with progress("Images", without_terminal=False) as report:
-        evaluation = evaluate_cases(
-            cases, threshold=threshold, tolerance=tolerance, resamples=bootstrap, seed=seed, progress=counting(report)
+        tables = evaluate_predictions(
+            predictions,
+            datalist,
+            output,
+            section="test" if section is Section.test else "validation",
+            fold=fold,
+            bootstrap=bootstrap,
+            seed=seed,
+            threshold=threshold,
+            tolerance=tolerance,
+            progress=counting(report),
         )
-    write_evaluation(output, evaluation, summary(evaluation, data))
     for key in ("dice_per_image_bearing", "sensitivity_iou10", "false_positives_per_scan_iou10", "patient_auc"):
-        found = evaluation[key]
+        found = tables.evaluation[key]
         interval = f" ({found.low:.3f} to {found.high:.3f})" if math.isfinite(found.low) else ""
         typer.echo(f"{found.measure.label}: {found.value:.3f}{interval}")
-    typer.echo(f"{len(cases)} images of {len(evaluation.cohort.patients)} patients → {output / 'index.html'}")
+    typer.echo(f"{len(tables.images)} images of {len(tables.patients)} patients → {output / 'index.html'}")

@@ -38,7 +38,8 @@ def progress(title: str, *, without_terminal: bool = True) -> Iterator[Report]:
 
     def report(message: str, share: float) -> None:
         nonlocal printed
-        if without_terminal and int(share * 10) > printed:
+        # Less than before is a second part that begins.
+        if without_terminal and int(share * 10) != printed:
             printed = int(share * 10)
             typer.echo(f"{title}: {message}", err=True)
 

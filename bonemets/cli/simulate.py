@@ -42,20 +42,11 @@ def simulate(
     Stop it with Ctrl-C and run it again with the same options: it goes on where it stopped. With more --patients and
     the same --seed it extends the cohort. The first run prepares the skeleton, once, for up to a minute.
     """
-    from bonemets.errors import InputError
+    from bonemets.simulation.simulate import simulate as simulate_patients
 
-    if modality is Modality.skin:
-        _simulate_pictures(out, patients, seed, workers, folds, test_share)
-        return
     try:
-        from bonemets.simulation import load_skeleton
-        from bonemets.simulation.cohort import finished_patients, simulate_cohort
-
-        if len(finished_patients(out, patients, seed, modality.value)) < patients:
-            with progress("Skeleton") as report:
-                load_skeleton(progress=report)
-        with progress("Patients") as report:
-            cohort = simulate_cohort(
+        with progress("Pictures" if modality is Modality.skin else "Patients") as report:
+            cohort = simulate_patients(
                 out,
                 patients,
                 seed,
@@ -64,30 +55,18 @@ def simulate(
                 folds=folds,
                 test_share=test_share,
                 progress=counting(report),
+                skeleton_progress=lambda message, share: report(f"skeleton, {message}", share),
             )
-    except ModuleNotFoundError as error:
-        raise InputError(f"the simulator needs {error.name}; install it with: pip install 'bonemets[sim]'") from error
     except KeyboardInterrupt:
         raise _stopped(out) from None
+    if modality is Modality.skin:
+        typer.echo(f"{patients} simulated dermoscopic images: {out / 'datalist.json'}")
+        return
     positive = sum(any(study["lesion_pixels"].values()) for study in cohort["studies"])
     lists = {Modality.nm: "datalist.json", Modality.ct: "datalist_ct.json"}.get(
         modality, "datalist.json, datalist_ct.json"
     )
     typer.echo(f"{patients} simulated patients, {positive} with lesions visible in the scan: {out / lists}")
-
-
-def _simulate_pictures(out: Path, patients: int, seed: int, workers: int, folds: int, test_share: float) -> None:
-    from bonemets.simulation.dermoscopy.cohort import simulate_picture_cohort
-
-    try:
-        with progress("Pictures") as report:
-            simulate_picture_cohort(
-                out, patients, seed, workers=workers, folds=folds, test_share=test_share,
-                progress=counting(report),
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        raise _stopped(out) from None
-    typer.echo(f"{patients} simulated dermoscopic pictures: {out / 'datalist.json'}")
 
 
 def _stopped(out: Path) -> typer.Exit:

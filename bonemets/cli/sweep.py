@@ -48,7 +48,7 @@ def sweep(
     Stop it and run it again with the same OUT: finished trials stay, a training that was stopped goes on after its
     last epoch. Writes trials.csv, models.csv, comparisons.csv, sweep.json and index.html.
     """
-    from bonemets.cli.segment import check_writable
+    from bonemets.data.files import check_writable
     from bonemets.sweep.spec import read_sweep
 
     check_writable(output)

@@ -93,3 +93,16 @@ def write_mask_like(path: Path | str, mask: np.ndarray, scan: PlanarScan) -> Non
         write_nifti(path, scan.grid.from_display(mask), scan.grid.affine, keep_axes=True)
     else:
         write_nifti(path, mask, scan.affine)
+
+
+def check_writable(output: Path) -> None:
+    """Refuse an output folder that cannot be made or written, before any work is done and without making it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    existing = next(path for path in (output, *output.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise InputError(f"cannot write to {output}: {existing} is not a folder; choose another --output")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {output}: {existing} is not writable; choose another --output")

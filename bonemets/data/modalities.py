@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from bonemets.data.ct.scan import CTScan, read_ct
-from bonemets.data.pictures import read_picture
-from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES
+from bonemets.data.planar.formats import NIFTI_SUFFIXES
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
@@ -47,9 +46,10 @@ def read_item(path: Path | str, modality: str) -> PlanarScan | CTScan:
     """
     if modality == CT:
         return read_ct(path)
-    if modality == PICTURE:
-        read_picture(Path(path))
-    return read_planar(path)
+    scan = read_planar(path)
+    if modality == PICTURE and scan.colors is None:
+        raise InputError(f"{path}: is no picture of 8 bits a channel; give a JPEG or PNG file")
+    return scan
 
 
 def read_file(path: Path, modality: str | None = None) -> tuple[str, PlanarScan | CTScan]:
@@ -69,25 +69,32 @@ def read_file(path: Path, modality: str | None = None) -> tuple[str, PlanarScan 
     """
     if modality is not None:
         return modality, read_item(path, modality)
-    name = path.name.lower()
-    if name.endswith(IMAGE_SUFFIXES) and is_colorful(path):
-        return PICTURE, read_planar(path)
-    if name.endswith(NIFTI_SUFFIXES):
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
         scan = _hounsfield(path)
         if scan is not None:
             return CT, scan
-    return NM, read_planar(path)
+    image = read_planar(path)
+    return modality_of(image), image
 
 
-def is_colorful(path: Path) -> bool:
-    """Whether a picture shows colors, and not only shades of gray."""
-    try:
-        pixels = read_picture(path)
-    except InputError:
-        # More than 8 bits, for instance: gray.
-        return False
-    spread = pixels.max(axis=2) - pixels.min(axis=2)
+def modality_of(scan: PlanarScan) -> str:
+    """What a planar image is: a picture if it shows colors and not only shades of gray, else a bone scan."""
+    return PICTURE if scan.colors is not None and shows_colors(scan.colors) else NM
+
+
+def shows_colors(colors: np.ndarray) -> bool:
+    """Whether the channels of a notable share of the pixels differ.
+
+    Args:
+        colors: (H, W, 3) uint8.
+    """
+    spread = colors.max(axis=2) - colors.min(axis=2)
     return bool(np.mean(spread > COLORFUL) > COLORFUL_SHARE)
+
+
+def is_hounsfield(pixels: np.ndarray) -> bool:
+    """Whether values are Hounsfield units: those of air, which counts never have."""
+    return bool(pixels.min() < HOUNSFIELD)
 
 
 def _hounsfield(path: Path) -> CTScan | None:
@@ -95,4 +102,4 @@ def _hounsfield(path: Path) -> CTScan | None:
         scan = read_ct(path)
     except InputError:
         return None
-    return scan if scan.pixels.min() < HOUNSFIELD else None
+    return scan if is_hounsfield(scan.pixels) else None

@@ -11,11 +11,8 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, ensure_tuple
 from PIL import Image
 
-from bonemets.data.planar.formats import IMAGE_SUFFIXES
+from bonemets.data.planar.formats import DEEP_MODES, IMAGE_SUFFIXES
 from bonemets.errors import InputError
-
-# Modes of more than 8 bits: conversion to RGB would clip all above 255 to white.
-DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 class PictureReader(ImageReader):

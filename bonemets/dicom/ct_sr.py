@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from bonemets.data.ct.scan import CTScan, from_display
+from bonemets.data.findings import CTFinding
 from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.sr_content import (
     CERTAINTY,
@@ -38,7 +38,7 @@ def write_ct_sr(
     path: Path | str,
     source: CTScan,
     numbered: NDArray,
-    findings: Sequence[Mapping[str, Any]],
+    findings: Sequence[CTFinding],
     algorithm: Algorithm,
     *,
     series_number: int = 101,
@@ -53,7 +53,7 @@ def write_ct_sr(
         path: the file to write, whole or not at all.
         source: the CT, read from DICOM.
         numbered: (H, W, K), each finding's number where it is, as displayed, slices in the CT's order.
-        findings: one mapping each, as `bonemets.reporting.study.ct_findings.CTFinding.as_dict` makes them.
+        findings: one per lesion component.
         algorithm: what made them.
         series_number: number of the new series in the study.
 
@@ -70,7 +70,7 @@ def write_ct_sr(
     stored = from_display(numbered, source.source_affine, source.source_shape).transpose(2, 1, 0)
     groups = []
     for finding in findings:
-        inside = stored == finding["number"]
+        inside = stored == finding.number
         # From the largest: viewers open a report where its first outlines are.
         areas = inside.sum(axis=(1, 2))
         reached = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)]
@@ -78,7 +78,7 @@ def write_ct_sr(
         groups.append(
             hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
                 tracking_identifier=hd.sr.TrackingIdentifier(
-                    uid=generate_uid(None), identifier=f"finding {finding['number']}"
+                    uid=generate_uid(None), identifier=f"finding {finding.number}"
                 ),
                 referenced_regions=outlines,
                 finding_type=codes.SCT.BonyMetastasis,

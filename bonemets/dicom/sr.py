@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import Code, codes
 from pydicom.uid import generate_uid
 
+from bonemets.data.findings import Finding
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.bone_codes import bone_codes
@@ -47,7 +48,7 @@ def write_sr(
     path: Path | str,
     source: PlanarScan,
     numbered: NDArray,
-    findings: Sequence[Mapping[str, Any]],
+    findings: Sequence[Finding],
     algorithm: Algorithm,
     *,
     series_number: int = 101,
@@ -63,7 +64,7 @@ def write_sr(
         path: the file to write, whole or not at all.
         source: the scan, read from DICOM.
         numbered: (H, W, V), each finding's number where it is, as displayed, views in the scan's order.
-        findings: one mapping each, as `bonemets.reporting.study.findings.Finding.as_dict` makes them.
+        findings: one per lesion component.
         algorithm: what made them.
         series_number: number of the new series in the study.
 
@@ -80,18 +81,18 @@ def write_sr(
     groups: list[Any] = []
     totals: list[Any] = []
     for index, (view, frame) in enumerate(zip(source.views, source.frames, strict=True)):
-        found = [finding for finding in findings if finding["view"] == view]
+        found = [finding for finding in findings if finding.view == view]
         stored = numbered[::-1, :, index] if frame.flipped else numbered[..., index]
         number = reference_number(frame.dataset, frame.number)
         groups += [
             hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
                 tracking_identifier=hd.sr.TrackingIdentifier(
-                    uid=generate_uid(None), identifier=f"finding {finding['number']}"
+                    uid=generate_uid(None), identifier=f"finding {finding.number}"
                 ),
-                referenced_region=regions(stored == finding["number"], frame.dataset, number)[0],
+                referenced_region=regions(stored == finding.number, frame.dataset, number)[0],
                 finding_type=codes.SCT.BonyMetastasis,
                 finding_category=codes.SCT.MorphologicallyAbnormalStructure,
-                finding_sites=_sites(finding["bone"]),
+                finding_sites=_sites(finding.bone),
                 measurements=measurements(finding, PLANAR),
                 algorithm_id=algorithm.in_report(),
             )

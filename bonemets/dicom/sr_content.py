@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydicom.sr.codedict import Code, codes
 from pydicom.uid import generate_uid
 
 from bonemets.data.files import write_bytes
+from bonemets.data.findings import CTFinding, Finding
 from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.identifiers import make_uid
 from bonemets.dicom.source_header import source_header
@@ -120,11 +121,10 @@ def write_report(
     write_bytes(path, buffer.getvalue())
 
 
-def measurements(finding: Mapping[str, Any], quantities: Iterable[Quantity]) -> list[Measurement]:
-    """The numbers that a finding has; those that are None are left out."""
-    return [
-        measurement(quantity, finding[quantity.key]) for quantity in quantities if finding[quantity.key] is not None
-    ]
+def measurements(finding: Finding | CTFinding, quantities: Iterable[Quantity]) -> list[Measurement]:
+    """The numbers that a finding has, rounded as in ``result.json``; those that are None are left out."""
+    values = finding.as_dict()
+    return [measurement(quantity, values[quantity.key]) for quantity in quantities if values[quantity.key] is not None]
 
 
 def measurement(quantity: Quantity, value: float) -> Measurement:
@@ -141,7 +141,7 @@ def measurement(quantity: Quantity, value: float) -> Measurement:
 
 def total(
     name: str,
-    findings: Sequence[Mapping[str, Any]],
+    findings: Sequence[Finding] | Sequence[CTFinding],
     key: str,
     quantity: Quantity,
     images: Sequence[Any],
@@ -151,7 +151,7 @@ def total(
     import highdicom as hd
 
     numbers = [measurement(NUMBER, len(findings))]
-    values = [finding[key] for finding in findings]
+    values = [finding.as_dict()[key] for finding in findings]
     if None not in values:
         numbers.append(measurement(quantity, sum(values)))
     return hd.sr.MeasurementsAndQualitativeEvaluations(

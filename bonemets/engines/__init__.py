@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from bonemets.bundle.folders import DEFAULT_BUNDLE, find_bundle, find_weights, list_bundles
 
 if TYPE_CHECKING:
-    from bonemets.engines.predictor import BundlePredictor, Prediction
+    from bonemets.data.prediction import Prediction
+    from bonemets.engines.predictor import BundlePredictor
 
 __all__ = ["DEFAULT_BUNDLE", "BundlePredictor", "Prediction", "find_bundle", "find_weights", "list_bundles"]
 

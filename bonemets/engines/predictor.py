@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import pydoc
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,35 +21,20 @@ from monai.data import MetaTensor
 from monai.transforms import AsDiscreted, Compose, LoadImaged, MapTransform, SaveImaged
 from numpy.typing import NDArray
 
-from bonemets.bundle.folders import bundle_metadata, find_weights, read_provenance
+from bonemets.bundle.folders import bundle_metadata, file_sha256, find_weights, read_provenance
 from bonemets.bundle.loading import load_weights
+from bonemets.bundle.weights import trained_on_simulated
 from bonemets.data.ct.reader import CTReader
 from bonemets.data.ct.scan import CTScan, from_display, read_ct
-from bonemets.data.pictures import PictureReader, read_picture
+from bonemets.data.pictures import PictureReader
+from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
+from bonemets.data.prediction import Prediction
 from bonemets.errors import InputError
-
-if TYPE_CHECKING:
-    from bonemets.data.planar.scan import PlanarScan
 
 # What a weights file's model.json may build. It travels with weights, which people exchange; a configuration can name
 # any function, so only the two packages that hold networks are accepted.
 NETWORK_PACKAGES = ("bonemets.networks.", "monai.networks.")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a bundle says about a scan, on the scan's own grid.
-
-    Args:
-        probability: lesion probability, (H, W, V) float32 in 0..1; V views, or slices of a CT.
-        mask: 1 where a lesion is, (H, W, V) uint8.
-        threshold: probability at and above which a pixel became lesion.
-    """
-
-    probability: NDArray[np.float32]
-    mask: NDArray[np.uint8]
-    threshold: float
 
 
 class BundlePredictor:
@@ -174,14 +158,29 @@ class BundlePredictor:
         return Prediction(probability.astype(np.float32), (mask > 0).astype(np.uint8), used)
 
     def colors(self, scan: PlanarScan | CTScan) -> NDArray[np.uint8]:
-        """A picture's colors, (H, W, 3): a scan holds one value a pixel, the colors are in its file alone.
+        """A picture's colors, (H, W, 3).
 
         Raises:
-            InputError: if the scan is not a picture.
+            InputError: if the scan is not a picture of 8 bits a channel.
         """
-        if scan.format != "image":
-            raise InputError(f"{scan.path}: {self.name} segments pictures in color; give a JPEG or PNG file")
-        return read_picture(scan.path)
+        if isinstance(scan, PlanarScan) and scan.colors is not None:
+            return scan.colors
+        if scan.format == "image":
+            raise InputError(f"{scan.path}: has more than 8 bits a pixel, or several views; export one picture with 8")
+        raise InputError(f"{scan.path}: {self.name} segments pictures in color; give a JPEG or PNG file")
+
+    def record(self, threshold: float) -> dict[str, Any]:
+        """What makes findings at that decision threshold, for ``result.json``."""
+        return {
+            "bundle": self.name,
+            "version": self.metadata.get("version"),
+            "weights_sha256": file_sha256(self.weights),
+            "threshold": threshold,
+            "device": str(self.device),
+            "training_data": (self.provenance.get("datalist") or {}).get("name"),
+            "simulated_patients_only": trained_on_simulated(self.provenance),
+            "provenance": self.provenance,
+        }
 
 
 def on_file_grid(scan: PlanarScan | CTScan, values: NDArray) -> tuple[NDArray, NDArray[np.float64]]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 import bonemets
 from bonemets.data.files import write_bytes
+from bonemets.data.tables import csv_bytes
 from bonemets.metrics.comparison.comparison import PairedTest
 from bonemets.metrics.comparison.sweeps import (
     PATIENT_COLUMNS,
@@ -24,7 +25,6 @@ from bonemets.metrics.comparison.sweeps import (
     patient_mean,
     spread,
 )
-from bonemets.metrics.evaluation.evaluation import csv_bytes
 from bonemets.reporting.display import data_uri
 from bonemets.reporting.evaluation.figures import BLUE, VERMILLION, new_figure
 from bonemets.reporting.figures import figure_png

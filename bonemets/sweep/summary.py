@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bonemets.data.files import write_bytes
+from bonemets.data.tables import csv_bytes
 from bonemets.errors import InputError
 from bonemets.metrics.comparison.sweeps import patient_mean
-from bonemets.metrics.evaluation.evaluation import csv_bytes
 from bonemets.reporting.figures import figure_png
 from bonemets.sweep.page import SweepTables, comparison_rows, sweep_figure
 

@@ -20,9 +20,10 @@ from scipy import stats
 from bonemets.bundle.provenance import RunningConfig
 from bonemets.cli.main import main
 from bonemets.data import datalist_hash
+from bonemets.data.tables import csv_bytes
 from bonemets.handlers import BestModel, MLflowTracking, PatientMetrics, ScanOverlays
 from bonemets.metrics.evaluation.cohort import Cohort
-from bonemets.metrics.evaluation.evaluation import Evaluation, csv_bytes, patient_rows
+from bonemets.metrics.evaluation.evaluation import Evaluation, patient_rows
 from bonemets.metrics.image import measure_image
 from bonemets.metrics.pixel import dice
 from bonemets.sweep.trial import _log_to_mlflow

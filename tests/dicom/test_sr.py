@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import highdicom
 import numpy as np
@@ -45,9 +46,9 @@ def mask(counts) -> np.ndarray:
 def report_of(path, scan, mask, bone=None) -> tuple[list[dict], highdicom.sr.MeasurementReport]:
     """Write the report of a mask, and read it as highdicom does."""
     found = measure_findings(scan.pixels, mask * 0.75, mask, scan.views, scan.spacing, name_bones=False)
-    findings = [finding.as_dict() | {"bone": bone} for finding in found]
+    findings = [replace(finding, bone=bone) for finding in found]
     write_sr(path, scan, number_findings(mask), findings, ALGORITHM)
-    return findings, highdicom.sr.srread(path).content
+    return [finding.as_dict() for finding in findings], highdicom.sr.srread(path).content
 
 
 def drawn(region, shape) -> np.ndarray:

@@ -12,7 +12,7 @@ from scipy.stats import binom, entropy
 from torch import nn
 
 from bonemets.data import PlanarScan
-from bonemets.engines.predictor import Prediction
+from bonemets.data.prediction import Prediction
 from bonemets.labeling import scores  # one of its functions is named like a test
 from bonemets.labeling.tasks.scores import PASSES, bottleneck_features, dropout_switched_on, mutual_information
 from bonemets.networks.nets import DualPoolingUNet

@@ -11,9 +11,10 @@ import yaml
 
 from bonemets.data import write_datalist
 from bonemets.data.lists.datalist import describe_part
+from bonemets.data.tables import csv_bytes
 from bonemets.metrics.comparison.pooling import cohort_bytes
 from bonemets.metrics.evaluation.cohort import Cohort
-from bonemets.metrics.evaluation.evaluation import Evaluation, csv_bytes, patient_rows, summary
+from bonemets.metrics.evaluation.evaluation import Evaluation, patient_rows, summary
 from bonemets.metrics.evaluation.measures import estimate
 from bonemets.metrics.image import measure_image
 from bonemets.sweep.spec import Sweep, Trial, read_sweep, trial_record

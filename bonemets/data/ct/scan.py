@@ -39,7 +39,7 @@ class CTScan:
 
     pixels: np.ndarray
     path: Path
-    format: Literal["dicom", "nifti", "image"]
+    format: Literal["dicom", "nifti", "image", "array"]
     source_shape: tuple[int, ...]
     source_affine: np.ndarray
     datasets: tuple[Dataset, ...] = ()

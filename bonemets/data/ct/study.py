@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from bonemets.data.ct.dicom import files_by_series
 from bonemets.data.ct.scan import CTScan, ct_series, read_ct
 from bonemets.data.planar.nuclear import UnsuitableError
-from bonemets.data.planar.study import files_of_study, looks_like_dicom, unpacked
+from bonemets.data.planar.study import files_of_study, unpacked
 from bonemets.errors import InputError
 
 
-def read_ct_study(source: Path | str) -> Iterator[CTScan]:
+def read_ct_study(source: Path | str, report: Callable[[InputError], None] | None = None) -> Iterator[CTScan]:
     """Read the axial CT series of a file, a folder (with its subfolders) or a zip archive, one after the other.
 
     In a folder every DICOM series of axial slices is a scan; localizers, series in other directions and objects that
@@ -21,6 +21,8 @@ def read_ct_study(source: Path | str) -> Iterator[CTScan]:
 
     Args:
         source: file, folder or zip archive; a DICOM file is a slice by itself.
+        report: called with the error for each series or file of a folder that cannot be read, which is then passed
+            over; by default the first one ends it.
 
     Yields:
         At least one scan. Only one is in memory at a time, since a series may take a gigabyte.
@@ -32,42 +34,43 @@ def read_ct_study(source: Path | str) -> Iterator[CTScan]:
     try:
         if source.suffix.lower() == ".zip" and source.is_file():
             with unpacked(source) as folder:
-                for scan in _read_folder(folder, source):
+                for scan in _read_folder(folder, source, report):
                     yield replace(scan, path=source)
         elif source.is_dir():
-            yield from _read_folder(source, source)
+            yield from _read_folder(source, source, report)
         else:
             yield read_ct(source)
     except PermissionError as error:
         raise InputError(f"{source}: cannot be opened; check its permissions") from error
 
 
-def holds_dicom_ct(source: Path | str) -> bool:
-    """Whether a file, folder or zip archive has DICOM images of modality CT."""
-    source = Path(source)
-    if source.suffix.lower() == ".zip":
-        with unpacked(source) as folder:
-            return holds_dicom_ct(folder)
-    files = files_of_study(source)[0] if source.is_dir() else [source] if looks_like_dicom(source) else []
-    return bool(files_by_series(files))
-
-
-def _read_folder(folder: Path, shown_as: Path) -> Iterator[CTScan]:
+def _read_folder(folder: Path, shown_as: Path, report: Callable[[InputError], None] | None) -> Iterator[CTScan]:
     dicom, others = files_of_study(folder)
     found, problem = False, None
     for files in files_by_series(dicom):
         try:
             scan = ct_series(shown_as, files)
-        except UnsuitableError as error:
+        except InputError as error:
             problem = problem or error
+            if report is not None:
+                report(error)
+            elif not isinstance(error, UnsuitableError):
+                raise
         else:
             found = True
             yield scan
-    if found:
+    if found or (problem is not None and report is not None):
         return
     if problem is not None:
         raise problem
     if not others:
         raise InputError(f"{shown_as}: holds no CT; give the folder of an axial series, or NIfTI files")
     for file in others:
-        yield read_ct(file)
+        try:
+            scan = read_ct(file)
+        except InputError as error:
+            if report is None:
+                raise
+            report(error)
+        else:
+            yield scan

@@ -15,6 +15,8 @@ from bonemets.errors import InputError
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 _COLOR_MODES = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+# Modes of more than 8 bits: conversion to RGB would clip all above 255 to white.
+DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
@@ -80,7 +82,8 @@ def read_image(path: Path) -> PlanarScan:
     try:
         with Image.open(path) as image:
             pages = getattr(image, "n_frames", 1)
-            gray = image.convert("RGB").convert("L") if image.mode in _COLOR_MODES else image
+            colors = None if image.mode in DEEP_MODES or pages > 1 else image.convert("RGB")
+            gray = colors.convert("L") if colors is not None and image.mode in _COLOR_MODES else image
             gray = gray.convert("L") if gray.mode in ("LA", "La", "1") else gray
             array = np.asarray(gray).astype(np.float32)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -88,7 +91,10 @@ def read_image(path: Path) -> PlanarScan:
     if pages > 1:
         raise InputError(f"{path}: has {pages} pages or frames; give a picture with one view")
     view = view_from_name(path.name) or "unknown"
-    return PlanarScan(array[..., None], (view,), (1.0, 1.0), path, "image")
+    return PlanarScan(
+        array[..., None], (view,), (1.0, 1.0), path, "image",
+        colors=None if colors is None else np.asarray(colors),
+    )  # fmt: skip
 
 
 def _from_grid(path: Path, array: np.ndarray, affine: np.ndarray, kind: str) -> PlanarScan:

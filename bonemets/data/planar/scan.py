@@ -43,17 +43,19 @@ class PlanarScan:
         frames: per view the DICOM frame; empty for other formats. Two single-view objects give two data sets.
         grid: the file's own grid for NIfTI and NRRD, None for other formats.
         affine: (4, 4), (row, column, depth) to RAS mm; by default `planar_affine` of the first view.
+        colors: (H, W, 3) uint8 of a picture with 8 bits a channel; None for other formats.
     """
 
     pixels: np.ndarray
     views: tuple[str, ...]
     spacing: tuple[float, float]
     path: Path
-    format: Literal["dicom", "nifti", "image", "nrrd"]
+    format: Literal["dicom", "nifti", "image", "nrrd", "array"]
     dataset: Dataset | None = None
     frames: tuple[SourceFrame, ...] = ()
     grid: SourceGrid | None = None
     affine: np.ndarray = field(default=None)  # type: ignore[arg-type]
+    colors: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != len(self.views):

@@ -25,7 +25,7 @@ from bonemets.errors import InputError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_ARCHIVE_BYTES = 4 * 1024**3
-_OTHER_SUFFIXES = (*NIFTI_SUFFIXES, *NRRD_SUFFIXES, *IMAGE_SUFFIXES)
+OTHER_SUFFIXES = (*NIFTI_SUFFIXES, *NRRD_SUFFIXES, *IMAGE_SUFFIXES)
 
 
 def read_planar(path: Path | str) -> PlanarScan:
@@ -119,6 +119,11 @@ def _read_folder(folder: Path, shown_as: Path, report: Callable[[InputError], No
         problem = problem or other_problem
     if not scans:
         raise problem or InputError(f"{shown_as}: holds no DICOM, NIfTI, NRRD or picture file")
+    return merge_studies(scans)
+
+
+def merge_studies(scans: list[PlanarScan]) -> list[PlanarScan]:
+    """One scan per study from scans of single files; see `read_study`."""
     return [scan for study in _by_study(scans) for scan in _merge_study(study)]
 
 
@@ -127,7 +132,7 @@ def files_of_study(folder: Path) -> tuple[list[Path], list[Path]]:
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file.relative_to(folder)))
     dicom, others = [], []
     for file in files:
-        if file.name.lower().endswith(_OTHER_SUFFIXES):
+        if file.name.lower().endswith(OTHER_SUFFIXES):
             others.append(file)
         elif file.name.upper() != "DICOMDIR" and looks_like_dicom(file):
             dicom.append(file)

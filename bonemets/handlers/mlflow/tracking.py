@@ -23,6 +23,7 @@ from monai.engines import Evaluator, Trainer, Workflow
 from bonemets.bundle.folders import file_sha256
 from bonemets.bundle.provenance import RunningConfig, environment, requirements
 from bonemets.data.lists.datalist import datalist_hash, is_simulated
+from bonemets.data.tables import csv_bytes
 from bonemets.handlers.best_model import BestModel
 from bonemets.handlers.mlflow.case_table import Identifiers
 from bonemets.handlers.mlflow.model import log_best_model
@@ -30,7 +31,6 @@ from bonemets.handlers.mlflow.run_description import bundle_name, configuration_
 from bonemets.handlers.mlflow.scan_overlays import ScanOverlays
 from bonemets.handlers.mlflow.store import FINISHED, MLflowStore
 from bonemets.handlers.patient_metrics import PatientMetrics
-from bonemets.metrics.evaluation.evaluation import csv_bytes
 
 logger = logging.getLogger(__name__)
 

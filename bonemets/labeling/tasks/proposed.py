@@ -10,7 +10,7 @@ from scipy import ndimage
 from bonemets.data.ct.scan import CTScan
 from bonemets.data.modalities import NM
 from bonemets.data.planar.scan import PlanarScan
-from bonemets.engines.predictor import Prediction
+from bonemets.data.prediction import Prediction
 from bonemets.reporting.study.findings import measure_findings
 
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from bonemets.data.ct.scan import CTScan
 from bonemets.data.planar.scan import PlanarScan
-from bonemets.engines.predictor import Prediction
+from bonemets.data.prediction import Prediction
 from bonemets.metrics import uncertainty
 
 # What a network without dropout gets for Monte Carlo dropout, and how often it predicts then. More passes cost as much

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -177,22 +175,6 @@ LESION_COLUMNS = (
     "image", "patient", "view", "kind", "number", "row", "column", "area_px", "area_mm2", "bone", "region", "clustered",
     "best_iou", "max_probability", "counted", *(f"matched_{criterion}" for criterion in CRITERIA),
 )  # fmt: skip
-
-
-def csv_bytes(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> bytes:
-    """Rows as CSV; what is not defined is an empty cell, numbers have six significant digits."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(columns or rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _cell(value) for key, value in row.items()})
-    return buffer.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return f"{value:.6g}" if math.isfinite(value) else ""
 
 
 def summary(evaluation: Evaluation, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bonemets.data.files import write_bytes
-from bonemets.metrics.evaluation.evaluation import csv_bytes
+from bonemets.data.tables import csv_bytes
 from bonemets.reporting.comparison.runs import kept_step, shared_pictures
 from bonemets.reporting.comparison.tracked_runs import RunStore, TrackedRun
 from bonemets.reporting.display import data_uri

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 import bonemets
 from bonemets.data.files import write_bytes
+from bonemets.data.tables import csv_bytes
 from bonemets.metrics.evaluation import evaluation as tables
 from bonemets.metrics.evaluation.evaluation import Evaluation
 from bonemets.metrics.evaluation.measures import CRITERION_LABELS
@@ -48,9 +49,9 @@ def write_evaluation(output: Path, evaluation: Evaluation, document: Mapping[str
         evaluation: the evaluation.
         document: its `bonemets.metrics.evaluation.evaluation.summary`.
     """
-    write_bytes(output / "images.csv", tables.csv_bytes(tables.image_rows(evaluation)))
-    write_bytes(output / "lesions.csv", tables.csv_bytes(tables.lesion_rows(evaluation), tables.LESION_COLUMNS))
-    write_bytes(output / "patients.csv", tables.csv_bytes(tables.patient_rows(evaluation)))
+    write_bytes(output / "images.csv", csv_bytes(tables.image_rows(evaluation)))
+    write_bytes(output / "lesions.csv", csv_bytes(tables.lesion_rows(evaluation), tables.LESION_COLUMNS))
+    write_bytes(output / "patients.csv", csv_bytes(tables.patient_rows(evaluation)))
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_bytes(output / "summary.json", text.encode("utf-8"))
     write_bytes(output / "index.html", render_evaluation(evaluation, document).encode("utf-8"))

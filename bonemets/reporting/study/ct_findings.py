@@ -3,66 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonemets.data.ct.scan import CTScan
+from bonemets.data.findings import CTFinding
 
 # Slices further apart show different parts of a bone: a lesion is not followed from one to the other.
 GREATEST_STEP = 10.0
 # Steps between slices may differ by this share before a volume means nothing.
 STEP_TOLERANCE = 0.05
-
-
-@dataclass(frozen=True)
-class CTFinding:
-    """One lesion component.
-
-    Args:
-        number: 1, 2, … from head to feet.
-        slice: the slice where its area is largest, from 1 at the feet.
-        first_slice: its lowest slice.
-        last_slice: its highest slice.
-        height_mm: height of `slice` in patient coordinates (z); None where the file has no coordinates.
-        sop_instance_uid: the DICOM image of `slice`; None for other formats.
-        row: centroid in `slice` from the top, pixels.
-        column: centroid in `slice` from the left, pixels.
-        area_px: area in `slice`, pixels.
-        area_cm2: the same in cm²; None where the pixel spacing is unknown.
-        volume_ml: volume in ml; None for a single slice, and where slices are not evenly spaced.
-        value_max: highest value in the component: Hounsfield units, or gray values of a picture.
-        value_mean: mean value.
-        probability_max: the network's highest probability in the component.
-        probability_mean: its mean.
-    """
-
-    number: int
-    slice: int
-    first_slice: int
-    last_slice: int
-    height_mm: float | None
-    sop_instance_uid: str | None
-    row: float
-    column: float
-    area_px: int
-    area_cm2: float | None
-    volume_ml: float | None
-    value_max: float
-    value_mean: float
-    probability_max: float
-    probability_mean: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as plain JSON values, rounded to what they are worth."""
-        digits = {"probability_max": 4, "probability_mean": 4, "area_cm2": 3, "volume_ml": 3}
-        return {
-            key: round(value, digits.get(key, 2)) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
-        }
 
 
 def measure_ct_findings(scan: CTScan, probability: NDArray, mask: NDArray) -> tuple[list[CTFinding], NDArray[np.int32]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,6 @@ from bonemets.reporting.study.results import (
     RESEARCH_USE,
     RESULT_FORMAT,
     algorithm_of,
-    model_record,
     new_folder,
     software_versions,
     study_name,
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bonemets.data.ct.scan import CTScan
-    from bonemets.engines.predictor import BundlePredictor, Prediction
+    from bonemets.data.findings import CTFinding
+    from bonemets.data.prediction import Prediction
 
 # Air around and in the body is near -1000 HU: without any, the values are of another scale.
 AIR_BELOW = -500.0
@@ -34,19 +35,19 @@ THICK_SLICES_MM = 6.0
 
 
 def write_ct_study(
-    target: Path, scan: CTScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
-) -> dict[str, Any]:
+    target: Path, scan: CTScan, prediction: Prediction, model: Mapping[str, Any], seconds: Mapping[str, float]
+) -> tuple[dict[str, Any], list[CTFinding]]:
     """Write mask, DICOM SEG and SR (for DICOM), pictures, page and ``result.json`` of one CT series.
 
     Args:
         target: the folder, made here.
         scan: the CT.
-        prediction: what the predictor made of it.
-        predictor: the predictor.
+        prediction: what a network says about it.
+        model: what made the prediction, as `bonemets.engines.BundlePredictor.record` tells it.
         seconds: what took how long, for the record.
 
     Returns:
-        The content of ``result.json``.
+        The content of ``result.json``, and the findings.
 
     Raises:
         InputError: it cannot be written; then nothing is left.
@@ -57,25 +58,25 @@ def write_ct_study(
     from bonemets.reporting.pages import render_report
     from bonemets.reporting.study.ct_pictures import ct_drawing, ct_figure, shown_slices
 
-    result, numbered = describe_ct(scan, prediction, predictor, seconds)
+    result, findings, numbered = describe_ct(scan, prediction, model, seconds)
     algorithm = algorithm_of(result)
     chosen = shown_slices(result["findings"], scan.pixels.shape[2])
     with new_folder(target) as folder:
         write_ct_mask(folder / "mask.nii.gz", prediction.mask, scan.source_affine, scan.source_shape)
         if scan.datasets:
             write_ct_seg(folder / "seg.dcm", scan, prediction.mask, algorithm=algorithm)
-            write_ct_sr(folder / "sr.dcm", scan, numbered, result["findings"], algorithm)
+            write_ct_sr(folder / "sr.dcm", scan, numbered, findings, algorithm)
         write_bytes(folder / "overlay.png", figure_png(ct_figure(scan, numbered, chosen, title=RESEARCH_USE)))
         drawing = ct_drawing(scan, numbered, result["findings"], chosen)
         write_bytes(folder / "report.html", render_report(result, drawing).encode("utf-8"))
         write_bytes(folder / "result.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode("utf-8"))
-    return result
+    return result, findings
 
 
 def describe_ct(
-    scan: CTScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
-) -> tuple[dict[str, Any], NDArray[np.int32]]:
-    """What ``result.json`` holds, and each finding's number where it is, (H, W, K). No patient data."""
+    scan: CTScan, prediction: Prediction, model: Mapping[str, Any], seconds: Mapping[str, float]
+) -> tuple[dict[str, Any], list[CTFinding], NDArray[np.int32]]:
+    """What ``result.json`` holds, the findings, and each finding's number where it is, (H, W, K). No patient data."""
     from bonemets.reporting.study.ct_findings import even_step, measure_ct_findings
 
     findings, numbered = measure_ct_findings(scan, prediction.probability, prediction.mask)
@@ -102,14 +103,14 @@ def describe_ct(
             "slice_step_mm": None if scan.format == "image" or step is None else round(step, 4),
             "values": "gray values" if scan.format == "image" else "HU",
         },
-        "model": model_record(predictor, prediction.threshold),
+        "model": dict(model),
         "findings": [finding.as_dict() for finding in findings],
         "warnings": ct_warnings(scan, step),
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "versions": software_versions(),
         "files": written_files(scan),
     }
-    return record, numbered
+    return record, findings, numbered
 
 
 def ct_warnings(scan: CTScan, step: float | None) -> list[str]:

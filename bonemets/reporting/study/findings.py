@@ -6,63 +6,16 @@ Uptake is told relative to the rest of the body in the same view, since counts d
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from itertools import count
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonemets.anatomy import place_atlas
+from bonemets.data.findings import Finding
 from bonemets.metrics.lesions import lesion_components
 from bonemets.transforms.body import body_mask
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One lesion component in one view.
-
-    Args:
-        number: 1, 2, … over all views of the study, in reading order (view, then head to feet).
-        view: "anterior", "posterior" or "unknown".
-        row: centroid from the top, pixels.
-        column: centroid from the left, pixels.
-        area_px: area in pixels.
-        area_cm2: area in cm²; None where the pixel spacing is unknown.
-        probability_max: the network's highest probability in the component.
-        probability_mean: its mean.
-        counts_max: highest pixel value.
-        counts_mean: mean pixel value.
-        uptake_ratio: mean pixel value over that of the rest of the body (without all lesions) in the same view; None
-            where the image shows no body.
-        bone: region of the skeleton that it lies in, as "right rib 5-8"; None where that is not certain, and in what
-            is no bone scan. See `bonemets.anatomy`.
-        bone_probability: the chance that this name is right or, without a name, that of the likeliest bone; None where
-            the skeleton was not found in the image.
-    """
-
-    number: int
-    view: str
-    row: float
-    column: float
-    area_px: int
-    area_cm2: float | None
-    probability_max: float
-    probability_mean: float
-    counts_max: float
-    counts_mean: float
-    uptake_ratio: float | None
-    bone: str | None = None
-    bone_probability: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as plain JSON values, rounded to what they are worth."""
-        digits = {"probability_max": 4, "probability_mean": 4, "area_cm2": 3, "uptake_ratio": 3, "bone_probability": 3}
-        return {
-            key: round(value, digits.get(key, 2)) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
-        }
 
 
 def measure_findings(

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,10 +20,14 @@ from bonemets.data.fingerprints import scan_sha256
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bonemets.data.ct.scan import CTScan
+    from bonemets.data.findings import Finding
     from bonemets.data.planar.scan import PlanarScan
+    from bonemets.data.prediction import Prediction
     from bonemets.dicom import Algorithm
-    from bonemets.engines.predictor import BundlePredictor, Prediction
 
 RESULT_FORMAT = 1
 DICOM_FILES = ("seg.dcm", "sr.dcm")
@@ -101,19 +105,26 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def write_study(
-    target: Path, scan: PlanarScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
-) -> dict[str, Any]:
+    target: Path,
+    scan: PlanarScan,
+    prediction: Prediction,
+    model: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    *,
+    colors: NDArray[np.uint8] | None = None,
+) -> tuple[dict[str, Any], list[Finding]]:
     """Write mask, DICOM SEG and SR (for DICOM scans), overlay, page and ``result.json`` of one scan.
 
     Args:
         target: the folder, made here.
         scan: the scan.
-        prediction: what the predictor made of it.
-        predictor: the predictor.
+        prediction: what a network says about it.
+        model: what made the prediction, as `bonemets.engines.BundlePredictor.record` tells it.
         seconds: what took how long, for the record.
+        colors: of a picture that was segmented in color, (H, W, 3); None for bone scans.
 
     Returns:
-        The content of ``result.json``.
+        The content of ``result.json``, and the findings.
 
     Raises:
         InputError: it cannot be written; then nothing is left.
@@ -124,8 +135,7 @@ def write_study(
     from bonemets.reporting.pages import render_report, scan_drawing
     from bonemets.reporting.study.findings import masks_by_bone, number_findings
 
-    result = describe(scan, prediction, predictor, seconds)
-    colors = predictor.colors(scan) if predictor.in_color else None
+    result, findings = describe(scan, prediction, model, seconds, in_color=colors is not None)
     algorithm = algorithm_of(result)
     with new_folder(target) as folder:
         write_mask_like(folder / "mask.nii.gz", prediction.mask, scan)
@@ -135,9 +145,9 @@ def write_study(
                 scan,
                 prediction.mask,
                 algorithm=algorithm,
-                bones=masks_by_bone(prediction.mask, [finding["bone"] for finding in result["findings"]]),
+                bones=masks_by_bone(prediction.mask, [finding.bone for finding in findings]),
             )
-            write_sr(folder / "sr.dcm", scan, number_findings(prediction.mask), result["findings"], algorithm)
+            write_sr(folder / "sr.dcm", scan, number_findings(prediction.mask), findings, algorithm)
         figure = overlay_figure(
             scan.pixels if colors is None else colors,
             scan.views,
@@ -151,29 +161,45 @@ def write_study(
         drawing = scan_drawing(scan.pixels, scan.views, prediction.mask, spacing=scan.spacing, colors=colors)
         write_bytes(folder / "report.html", render_report(result, drawing).encode("utf-8"))
         write_bytes(folder / "result.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode("utf-8"))
-    return result
+    return result, findings
 
 
 def describe(
-    scan: PlanarScan, prediction: Prediction, predictor: BundlePredictor, seconds: dict[str, float]
-) -> dict[str, Any]:
-    """What ``result.json`` holds: the scan, the model, the findings, and how far to trust them. No patient data."""
+    scan: PlanarScan,
+    prediction: Prediction,
+    model: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    *,
+    in_color: bool = False,
+) -> tuple[dict[str, Any], list[Finding]]:
+    """What ``result.json`` holds: the scan, the model, the findings, and how far to trust them. No patient data.
+
+    Args:
+        scan: the scan.
+        prediction: what a network says about it.
+        model: what made the prediction.
+        seconds: what took how long.
+        in_color: whether it is a picture that was segmented in color.
+
+    Returns:
+        The record, and the findings.
+    """
     from bonemets.reporting.study.checks import scan_warnings
     from bonemets.reporting.study.findings import measure_findings
 
     spacing = None if scan.spacing == (1.0, 1.0) else scan.spacing
     findings = measure_findings(
-        scan.pixels, prediction.probability, prediction.mask, scan.views, spacing, name_bones=not predictor.in_color
+        scan.pixels, prediction.probability, prediction.mask, scan.views, spacing, name_bones=not in_color
     )
     header = scan.dataset
     rows, columns, _ = scan.pixels.shape
-    return {
+    record = {
         "format": RESULT_FORMAT,
         "use": RESEARCH_USE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "study": {
             "name": study_name(scan),
-            "kind": "picture" if predictor.in_color else "bone scan",
+            "kind": "picture" if in_color else "bone scan",
             "format": scan.format,
             "file": None if header is not None else scan.path.name,
             "study_instance_uid": None if header is None else str(header.get("StudyInstanceUID", "")),
@@ -185,32 +211,15 @@ def describe(
             "spacing_mm": None if spacing is None else list(spacing),
             "total_counts": [round(float(total), 2) for total in scan.pixels.sum(axis=(0, 1), dtype="float64")],
         },
-        "model": model_record(predictor, prediction.threshold),
+        "model": dict(model),
         "findings": [finding.as_dict() for finding in findings],
         # What they compare with are bone scans.
-        "warnings": [] if predictor.in_color else scan_warnings(scan),
+        "warnings": [] if in_color else scan_warnings(scan),
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "versions": software_versions(),
         "files": written_files(scan),
     }
-
-
-def model_record(predictor: BundlePredictor, threshold: float) -> dict[str, Any]:
-    """What made the findings, for ``result.json``."""
-    from bonemets.bundle.folders import file_sha256
-    from bonemets.bundle.weights import trained_on_simulated
-
-    provenance = predictor.provenance
-    return {
-        "bundle": predictor.name,
-        "version": predictor.metadata.get("version"),
-        "weights_sha256": file_sha256(predictor.weights),
-        "threshold": threshold,
-        "device": str(predictor.device),
-        "training_data": (provenance.get("datalist") or {}).get("name"),
-        "simulated_patients_only": trained_on_simulated(provenance),
-        "provenance": provenance,
-    }
+    return record, findings
 
 
 def algorithm_of(result: dict[str, Any]) -> Algorithm:
