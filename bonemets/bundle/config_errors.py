@@ -31,8 +31,8 @@ from bonemets.errors import InputError
 
 TRACEBACK_VARIABLE = "BONEMETS_TRACEBACK"
 # What MONAI itself looks for at the top of a configuration.
-SPECIAL = ("_meta_", "imports", "initialize", "run", "finalize", "save_execute_config")
-PHASES = ("initialize", "run", "finalize")
+PHASES = ("initialize", "run", "training", "evaluating", "inferring", "finalize")
+SPECIAL = ("_meta_", "imports", *PHASES, "save_execute_config")
 
 
 @dataclass(frozen=True)
