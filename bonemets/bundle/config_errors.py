@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow, run, run_workflow
+from monai.bundle import ConfigComponent, ConfigParser, ConfigWorkflow, run, run_workflow
 from monai.bundle.utils import merge_kv
 from monai.handlers import CheckpointLoader
 from monai.utils import ensure_tuple
@@ -31,8 +31,8 @@ from bonemets.errors import InputError
 
 TRACEBACK_VARIABLE = "BONEMETS_TRACEBACK"
 # What MONAI itself looks for at the top of a configuration.
-SPECIAL = ("_meta_", "imports", "initialize", "run", "finalize", "save_execute_config")
-PHASES = ("initialize", "run", "finalize")
+PHASES = ("initialize", "run", "training", "evaluating", "inferring", "finalize")
+SPECIAL = ("_meta_", "imports", *PHASES, "save_execute_config")
 
 
 @dataclass(frozen=True)
@@ -83,22 +83,73 @@ def find_mistyped(command: Command, parser: ConfigParser) -> str | None:
         command: the files and overrides.
         parser: the configuration that they make together.
     """
-    used = set(re.findall(r"[@%](\w+)", json.dumps(parser.get(), default=str)))
+    used = set(re.findall(r"[@%](\w+(?:::\w+)*)", json.dumps(parser.get(), default=str)))
+    tops = {id.split("::")[0] for id in used}
     known: set[str] = set(SPECIAL)
-    for file, content, before, after in command.steps():
+    merged = ConfigParser(config={})
+    for file, content, before, merged in command.steps():
         for key in content if before.get() else ():
             id = key.removeprefix("+").replace("#", "::")
-            if "::" not in id and id not in known | used and nearest(id, known):
+            if "::" not in id and id not in known | tops and nearest(id, known):
                 return f"{file}: nothing uses {id!r}{nearest(id, known)}"
             if key.startswith("+") and "::" in id and id not in before:
                 parent, _, name = id.rpartition("::")
                 return f"{file}: there is no {id!r} to add to{nearest(name, before.get(parent) or ())}"
-        known |= set(after.get())
+            if (hint := _nested_mistake(id, before, used)) is not None:
+                return f"{file}: nothing uses {id!r}{hint}"
+        known |= set(merged.get())
     for key in command.overrides:
-        top = key.replace("#", "::").split("::")[0]
-        if top not in known | used:
+        id = key.replace("#", "::")
+        top = id.split("::")[0]
+        if top not in known | tops:
             return f"there is no knob --{top}{nearest(top, known) or _other_file(top, command)}"
+        if (hint := _nested_mistake(id, merged, used)) is not None:
+            return f"nothing uses --{key}{hint}"
     return None
+
+
+def _nested_mistake(id: str, before: ConfigParser, used: set[str]) -> str | None:
+    """The hint about an id such as ``train::trainer::max_epoch`` that would be added and that nothing uses.
+
+    Args:
+        id: what an overlay or the command line sets.
+        before: the configuration that it is added to.
+        used: the ids that something refers to.
+
+    Returns:
+        None if the id is there, or is new but of use: an argument of its component's class, or part of what is used as
+        a whole; else a hint, which may be empty.
+    """
+    parent, _, name = id.rpartition("::")
+    if not parent or id in before or parent not in before or not isinstance(section := before.get(parent), dict):
+        return None
+    if "_target_" in section:
+        arguments = _arguments(section["_target_"])
+        if name.startswith("_") or name in arguments or not arguments:
+            return None
+        return nearest(name, [*section, *arguments])
+    if any(one == id or one.startswith(f"{id}::") for one in used):
+        return None
+    parts = id.split("::")
+    for end in range(1, len(parts)):
+        above = "::".join(parts[:end])
+        if above in used or (isinstance(before.get(above), dict) and "_target_" in before.get(above)):
+            return None
+    return nearest(name, section) or nearest_id(id, before)
+
+
+def nearest_id(id: str, parser: ConfigParser) -> str:
+    """A hint at the id of a configuration that ends like another one, or is spelled almost like it; or nothing."""
+    known = list(_ids(parser.get()))
+    ending = [one for one in known if one.endswith(f"::{id}")]
+    return f"; did you mean {min(ending, key=len)!r}?" if ending else nearest(id, known)
+
+
+def _ids(config: Any, prefix: str = "") -> Iterator[str]:
+    """Every id of a configuration, such as ``train`` and ``train::trainer``."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        yield f"{prefix}{key}"
+        yield from _ids(value, f"{prefix}{key}::")
 
 
 def _other_file(knob: str, command: Command) -> str:
@@ -122,6 +173,9 @@ def explain(error: BaseException, command: Command) -> str | None:
             return str(one)
     frames = [frame for one in reversed(chain) for frame in _frames(one.__traceback__)]
     items = [frame for one in reversed(chain) for frame in _frames(one.__traceback__, "_resolve_one_item")[-1:]]
+    if match := re.search(r"run ID '(.+?)' doesn't exist", str(chain[-1])):
+        given = [frame.f_locals["self"].parser for frame in frames if "self" in frame.f_locals]
+        return f"there is no run id {match[1]!r}{nearest(match[1], [id for id in PHASES if id in given[-1]])}"
     if not items:
         reading = any(frame.f_code.co_name == "create_workflow" for frame in frames)
         return _unreadable(chain[-1], frames) if reading else None
@@ -185,8 +239,14 @@ def _reason(chain: list[BaseException]) -> str:
 
 
 def _arguments(target: str) -> list[str]:
-    component: Any = locate(target)
-    return list(inspect.signature(component).parameters) if callable(component) else []
+    """The arguments of a ``_target_``; none where they are not known, or where it takes any."""
+    component: Any = ConfigComponent({"_target_": target}).resolve_module_name() if isinstance(target, str) else None
+    component = locate(component) if isinstance(component, str) else component
+    try:
+        parameters = inspect.signature(component).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [] if any(one.kind is one.VAR_KEYWORD for one in parameters) else [one.name for one in parameters]
 
 
 def _unreadable(cause: BaseException, frames: list[FrameType]) -> str:
@@ -202,7 +262,9 @@ def _unreadable(cause: BaseException, frames: list[FrameType]) -> str:
         id = str(setting[0].f_locals["id"])
         reading = [frame for frame in frames if frame.f_code.co_name == "load_config_files"]
         origin = str(reading[0].f_locals["i"]) if reading else "the command line"
-        return f"{origin}: cannot set {id!r}: there is no {id.replace('#', '::').rpartition('::')[0]!r}"
+        id = id.replace("#", "::")
+        hint = nearest_id(id, setting[0].f_locals["self"])
+        return f"{origin}: cannot set {id!r}: there is no {id.rpartition('::')[0]!r}{hint}"
     return f"{values.get('i', 'configuration')}: {_one_line(cause)}"
 
 

@@ -16,6 +16,7 @@ import torch
 import yaml
 from forked_commands import fork_command
 from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
 
 # One step of the optimizer on all training images, without anything that depends on how they are spread over processes:
 # a loss that is a mean over images, plain gradient descent, no augmentation, and a network as in evaluation, so that
@@ -84,11 +85,21 @@ class CommandChecks:
             archive.extractall(folder / "unpacked")
         return folder / "unpacked"
 
+    @staticmethod
+    def run_words(run_id: str, folder: Path, *names: str) -> list[str]:
+        """``run ID`` with the model card's options, for a bundle's configurations by name; `folder` may be relative."""
+        configs = [str(folder / "configs" / f"{name}.yaml") for name in names]
+        return [
+            "run", run_id, "--meta_file", str(folder / "configs" / "metadata.json"),
+            "--config_file", str(configs) if len(configs) > 1 else configs[0],
+            "--logging_file", str(folder / "configs" / "logging.conf"),
+        ]  # fmt: skip
+
     @pytest.mark.slow
     def test_documented_commands(self, copied: Path, cohort: Path, tmp_path: Path) -> None:
-        """In a copy of the bundle outside the checkout: train there, then evaluate and infer from another folder."""
+        """In a copy of the bundle outside the checkout: train there; evaluate and infer there and elsewhere."""
         # MONAI's own tracking on top of ours: still one run.
-        train = ["run", "--config_file", "['configs/train.yaml']", "--bundle_root", ".", "--dataset_dir", str(cohort)]
+        train = [*self.run_words("training", Path(), "train"), "--dataset_dir", str(cohort)]
         train += [*self.small_words("train"), "--epochs", "2", "--tracking", "mlflow"]
         # As in `ONE_STEP`.
         train += ["--tracking::best_model", "$None", "--tracking::overlays::count", "1"]
@@ -97,15 +108,35 @@ class CommandChecks:
         assert (copied / "models" / "model.pt").is_file()
         assert [run.info.status for run in self.runs(copied / "eval").values()] == ["FINISHED"]
 
-        files = str([str(copied / "configs" / f"{name}.yaml") for name in ("train", "evaluate")])
-        place = ["--bundle_root", str(copied), "--dataset_dir", str(cohort)]
-        fork_command(["run", "--config_file", files, *place], tmp_path, [ENVIRONMENT])
+        # `small` is what the weights' record says.
+        away = ["--bundle_root", str(copied), "--dataset_dir", str(cohort)]
+        evaluate = [*self.run_words("evaluating", copied, "train", "evaluate"), *away]
+        fork_command(evaluate, tmp_path, [ENVIRONMENT])
         assert (copied / "eval" / "evaluation_test" / "summary.json").is_file()
         assert len(self.runs(copied / "eval")) == 2
-        config = str(copied / "configs" / "inference.yaml")
-        inference = ["--output_dir", str(tmp_path / "masks"), "--pattern", self.image_pattern]
-        fork_command(["run", "--config_file", config, *place, *inference], tmp_path, [ENVIRONMENT])
-        assert len(list((tmp_path / "masks" / "patient_0001").glob(f"*{self.mask_ending}"))) == 2
+
+        quick = ["--dataset_dir", str(cohort), "--track", "False", "--pattern", self.image_pattern]
+        places = {"inferring": copied, "evaluating": copied, "run": tmp_path}
+        for run_id, place in places.items():
+            words = self.run_words(run_id, Path() if place == copied else copied, "inference")
+            words += ["--output_dir", str(tmp_path / run_id)] + ["--bundle_root", str(copied)] * (place != copied)
+            fork_command([*words, *quick], place, [ENVIRONMENT])
+            assert len(list((tmp_path / run_id / "patient_0001").glob(f"*{self.mask_ending}"))) == 2, run_id
+
+    def test_run_ids(self) -> None:
+        """The ids that MONAI's documentation and older bundles of the Model Zoo use do what ``run`` does."""
+        for names, ids in {
+            ("train",): ("training",),
+            ("train", "evaluate"): ("evaluating",),
+            ("inference",): ("inferring", "evaluating"),
+        }.items():
+            config = ConfigParser.load_config_files(self.configs(*names))
+            assert isinstance(config["run"], list)
+            for run_id in ids:
+                assert config[run_id] == config["run"], (names, run_id)
+        with_step = ConfigParser(ConfigParser.load_config_files(self.configs("train")))
+        merge_kv(with_step, "+run", ["$None"])
+        assert len(with_step.get("run")) == 2
 
     def test_processes_keep_what_other_files_prepare(self) -> None:
         """Wherever their file stands in the list: weights to start from, a head's prior."""

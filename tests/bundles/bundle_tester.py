@@ -18,6 +18,7 @@ from bundle_results import ResultChecks
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 from torch.testing import assert_close
 
+from bonemets.bundle.config_errors import Command, find_mistyped
 from bonemets.bundle.folders import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,6 +124,14 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
     def test_mistakes_are_told_in_a_line(self) -> None:
         for path in self.configs("train", "inference"):
             assert "$import bonemets.bundle.short_errors" in yaml.safe_load(Path(path).read_text())["imports"]
+
+    def test_every_key_of_an_overlay_is_used(self) -> None:
+        """No overlay sets an argument that a class lacks or an id that nothing refers to."""
+        configs = self.folder / "configs"
+        overlays = [path for path in sorted(configs.rglob("*.yaml")) if path.stem not in ("train", "inference")]
+        files = [*self.configs("train"), *map(str, overlays)]
+        parser = ConfigParser(ConfigParser.load_config_files(files))
+        assert find_mistyped(Command(tuple(files)), parser) is None
 
     def test_weights_name_their_network(self, tmp_path: Path) -> None:
         """Inference and evaluation take network and threshold from the record beside the weights."""

@@ -53,8 +53,12 @@ network_def: {_target_: torch.nn.Linear, in_features: 1, out_features: '@epochs'
 network: $@network_def.eval()
 train:
   handlers: []
+  # Not named by anything, and not run here.
+  trainer: {_target_: SupervisedEvaluator, device: cpu, val_data_loader: [], network: '@network'}
+  metrics: {dice: 1}
 initialize: ['$torch.manual_seed(0)']
-run: ['$print(@network, @train::handlers)']
+training: &training ['$print(@network, @train::handlers, @train::metrics)']
+run: *training
 """
 LOAD = """
 evaluator: {_target_: SupervisedEvaluator, device: cpu, val_data_loader: [], network: '@network'}
@@ -73,13 +77,26 @@ CASES = {
     "knob of an overlay": Case("", ("--patience", "9"), "stop.yaml has it: add that file to --config_file"),
     "key": Case("epoch: 3", (), "OVERLAY: nothing uses 'epoch'; did you mean 'epochs'?"),
     "list": Case("+train::handlrs: []", (), "OVERLAY: there is no 'train::handlrs' to add to; did you mean 'handlers"),
+    "nested knob": Case("", ("--train::handlrs", "[]"), "nothing uses --train::handlrs; did you mean 'handlers'?"),
+    "argument as a knob": Case(
+        "", ("--train::trainer::epoch_lenght", "3"), "nothing uses --train::trainer::epoch_lenght; did you mean "
+        "'epoch_length'?"
+    ),
+    "argument, as MONAI wrote it once": Case(
+        "", ("--train#trainer#devise", "cpu"), "nothing uses --train#trainer#devise; did you mean 'device'?"
+    ),
+    "argument in an overlay": Case(
+        "network_def::in_feature: 1", (), "OVERLAY: nothing uses 'network_def::in_feature'; did you mean 'in_features'?"
+    ),
+    "nested key": Case("train::handlrs: []", (), "OVERLAY: nothing uses 'train::handlrs'; did you mean 'handlers'?"),
+    "run id": Case("", ("--run_id", "trainin"), "there is no run id 'trainin'; did you mean 'training'?"),
     "reference": Case(
         "network: $@network_deff.eval()", (), "network (in OVERLAY) refers to '@network_deff', which is not defined; "
         "did you mean 'network_def'?"
     ),
     "argument": Case(
-        "network_def::in_feature: 1", (), "network_def (in OVERLAY): torch.nn.Linear has no argument 'in_feature'; did "
-        "you mean 'in_features'?"
+        "network_def: {_target_: torch.nn.Linear, in_feature: 1, out_features: 2}", (), "network_def (in OVERLAY): "
+        "torch.nn.Linear has no argument 'in_feature'; did you mean 'in_features'?"
     ),
     "value": Case(
         "", ("--epochs", "-1"), "network_def (in FOLDER/train.yaml): torch.nn.Linear: RuntimeError: Trying to create "
@@ -105,6 +122,8 @@ CASES = {
                     "bonemets.bundle"),
     "section of a knob": Case("", ("--trian::epochs", "1"), "the command line: cannot set 'trian::epochs'",
                               "bonemets.bundle"),
+    "end of an id": Case("", ("--trainer::device", "cpu"), "the command line: cannot set 'trainer::device': there is no"
+                         " 'trainer'; did you mean 'train::trainer::device'?", "bonemets.bundle"),
     "knob, our command": Case("", ("--epoch", "3"), "there is no knob --epoch; did you mean", "bonemets.bundle"),
 }  # fmt: skip
 
@@ -113,7 +132,11 @@ TRACEBACKS = {
     # A defect while the bundle runs is not a mistake in its configuration.
     "of a defect": Case("run: ['$json.loads(chr(123))']"),
 }
-SOUND = Case("run: [$print(@epochs + @mine)]\nmine: 3", ("--epochs", "@mine", "--network_def::bias", "False"))
+# A knob of an overlay, an argument that is left out, part of what is used as a whole, a new id with a use.
+SOUND = Case(
+    "run: [$print(@epochs + @mine + @train::more)]\nmine: 3\ntrain::more: 1\ntrain::metrics::recall: 2",
+    ("--epochs", "@mine", "--network_def::bias", "False", "--train::trainer::epoch_length", "1"),
+)
 
 
 @pytest.fixture(scope="module")
