@@ -161,14 +161,14 @@ def verdict(record: Record) -> str:
     first = (
         f"**Random wins**: no strategy has a greater mean area; {NAMES[best]} comes next ({gain:+.3f})."
         if gain <= 0
-        else f"By the mean, **{NAMES[best]}** is first ({gain:+.3f} in recall against random)."
+        else f"On average, **{NAMES[best]}** is best ({gain:+.3f} in recall against random)."
     )
     seeds = {1: "the only seed", 2: "both seeds"}.get(number, f"all {number} seeds")
     lines = [
         f"{first} Better than random in {seeds}: {named(lambda d: min(d) > 0)}.\n"
         f"Worse in {seeds}: {named(lambda d: max(d) < 0)}.",
-        f"Of {len(compared)} strategies without any merit {len(compared) * 0.5**number:.1f} would beat random in\n"
-        f"{seeds} by chance, so this ranks strategies and proves nothing about any one of them.",
+        f"Of {len(compared)} strategies without any effect, {len(compared) * 0.5**number:.1f} would beat random in\n"
+        f"{seeds} by chance, so this ranks strategies but proves nothing about any of them.",
     ]
     return "\n\n".join(lines)
 
@@ -193,7 +193,7 @@ def headroom(record: Record) -> str:
     ]
     patients = next(iter(record["seeds"].values()))[REFERENCE]["patients"][-1]
     return (
-        f"How much there is to win: with the masks of all {patients} patients from the first round on, and as many\n"
+        f"Upper bound: with the masks of all {patients} patients from the first round on, and the same number of\n"
         f"steps, recall after the last round is {span(last, '{:+.2f}')} against random's."
     )
 
