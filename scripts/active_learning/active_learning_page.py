@@ -161,7 +161,7 @@ def verdict(record: Record) -> str:
     first = (
         f"**Random wins**: no strategy has a greater mean area; {NAMES[best]} comes next ({gain:+.3f})."
         if gain <= 0
-        else f"On average, **{NAMES[best]}** is best ({gain:+.3f} in recall against random)."
+        else f"On average, **{NAMES[best]}** is first ({gain:+.3f} in recall against random)."
     )
     seeds = {1: "the only seed", 2: "both seeds"}.get(number, f"all {number} seeds")
     lines = [

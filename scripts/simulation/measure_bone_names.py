@@ -1,6 +1,6 @@
 """Measure how often the names of bones are right: on the testing patients of a simulated cohort.
 
-The lesions are the simulator's, with their true outlines; the atlas is laid over each scan from its counts alone.
+The lesions are the simulator's, with their true outlines; the atlas is registered to each scan from its counts alone.
 Writes results/bone_names.yaml, the tables of docs/reference/bone-names.md and its picture. Two minutes on one core::
 
     python scripts/simulation/measure_bone_names.py COHORT
@@ -194,10 +194,10 @@ def table_lines(results: dict[str, Any]) -> list[str]:
     )
     rule = "|---|---|---|---|---|---|---|"
     lines = [
-        f"{results['patients']} testing patients (simulated), outlines of the simulator, atlas of "
+        f"{results['patients']} test patients (simulated), outlines of the simulator, atlas of "
         f"{results['atlas']['patients']} training patients.",
         "",
-        head.format("What the atlas was laid on"),
+        head.format("What the atlas was registered to"),
         rule,
         *(row(text, results["settings"][name]) for name, text in SETTINGS.items()),
         "",
