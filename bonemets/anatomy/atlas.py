@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonemets.anatomy.average import Array, AverageScan, look, unwarp
+from bonemets.anatomy.average import Array, AverageScan, make_comparable, unwarp
 from bonemets.anatomy.regions import MIDDLE_COUNT, REGIONS, with_side
 from bonemets.anatomy.registration import Placement, place
 from bonemets.data.files import write_bytes
@@ -123,7 +123,7 @@ class PlacedView:
     Args:
         atlas: the atlas.
         placement: how it lies.
-        view: "anterior" or "posterior", as the file says, or as the scan looks where it says nothing.
+        view: "anterior" or "posterior", as the file says, or the more similar one where it says nothing.
         spacing: row and column spacing in mm.
         columns: the image's columns.
         sides: whether right and left are known; they are not where the file does not say which view it is.
@@ -166,7 +166,7 @@ def place_atlas(
     Args:
         pixels: counts, (H, W, V).
         views: name of each view; both views of a study are placed together. Where a name is not known, the view is
-            taken for the one that it looks like, and sides are not told.
+            taken for the one that it resembles, and sides are not told.
         spacing: row and column spacing in mm; `PUBLISHED_SPACING` where None.
         atlas: the package's own if None.
 
@@ -177,13 +177,13 @@ def place_atlas(
     atlas = atlas or load_atlas()
     known = spacing or PUBLISHED_SPACING
     if set(views) <= set(VIEWS):
-        placement = place(atlas.average, look(pixels, views, known))
+        placement = place(atlas.average, make_comparable(pixels, views, known))
         if placement is None:
             return [None] * len(views)
         return [PlacedView(atlas, placement, view, known, pixels.shape[1]) for view in views]
     placed: list[PlacedView | None] = []
     for index in range(len(views)):
-        tried = [(place(atlas.average, look(pixels[..., [index]], [view], known)), view) for view in VIEWS]
+        tried = [(place(atlas.average, make_comparable(pixels[..., [index]], [view], known)), view) for view in VIEWS]
         found = [
             PlacedView(atlas, placement, view, known, pixels.shape[1], sides=False)
             for placement, view in tried

@@ -5,7 +5,7 @@ numbers per knot: its row, the column of the body's middle there, and the width 
 knots all three are interpolated, so that a place of the average skeleton (``u`` mm below the top of the head, ``x`` mm
 to the patient's left of the middle) is seen at::
 
-    row(u) = Σ h_k(u) r_k        column(u, x) = Σ h_k(u) (m_k + s_k x)        with hat functions h_k
+    row(u) = Σ h_k(u) r_k        column(u, x) = Σ h_k(u) (m_k + s_k x)        with linear basis functions h_k
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Looks:
+class ComparableScan:
     """A scan as it is compared, all views in the anterior orientation.
 
     Args:
@@ -67,7 +67,7 @@ class AverageScan:
     cover: Array
 
 
-def look(pixels: NDArray, views: Sequence[str], spacing: tuple[float, float]) -> Looks:
+def make_comparable(pixels: NDArray, views: Sequence[str], spacing: tuple[float, float]) -> ComparableScan:
     """Prepare a scan for comparison.
 
     Args:
@@ -93,11 +93,11 @@ def look(pixels: NDArray, views: Sequence[str], spacing: tuple[float, float]) ->
         values.append(fine / np.maximum(wide + base, 1e-6))
         known.append(seen)
     which = tuple(int(view == "posterior") for view in views)
-    return Looks(np.stack(values).astype(np.float32), np.stack(known), which, spacing)
+    return ComparableScan(np.stack(values).astype(np.float32), np.stack(known), which, spacing)
 
 
-def hats(positions: Array, knots: Array) -> Array:
-    """Hat functions of the knots, (N, K); beyond the first and last knot they go on straight."""
+def linear_basis(positions: Array, knots: Array) -> Array:
+    """Piecewise linear basis of the knots, (N, K), extrapolated linearly beyond the first and last knot."""
     left = np.clip(np.searchsorted(knots, positions) - 1, 0, len(knots) - 2)
     share = (positions - knots[left]) / (knots[left + 1] - knots[left])
     result = np.zeros((len(positions), len(knots)))
@@ -108,8 +108,8 @@ def hats(positions: Array, knots: Array) -> Array:
 
 def warp(average: AverageScan, parameters: Array) -> tuple[Array, Array]:
     """Where the pixels of the average scan are seen: row (R,) and column (R, C) in mm from the image's upper middle."""
-    across = hats(np.clip(average.rows, average.knots[0], average.knots[-1]), average.knots)
-    row = hats(average.rows, average.knots) @ parameters[:, 0]
+    across = linear_basis(np.clip(average.rows, average.knots[0], average.knots[-1]), average.knots)
+    row = linear_basis(average.rows, average.knots) @ parameters[:, 0]
     return row, (across @ parameters[:, 1])[:, None] + (across @ parameters[:, 2])[:, None] * average.columns
 
 
@@ -124,13 +124,13 @@ def unwarp(average: AverageScan, parameters: Array, row: Array, column: Array) -
     return u, (column - middle) / width
 
 
-def sample(looks: Looks, row: Array, column: Array) -> tuple[Array, Array]:
+def sample(scan: ComparableScan, row: Array, column: Array) -> tuple[Array, Array]:
     """Values of all views, (V, R, C), at places in mm, and whether they are within the field of view."""
-    height, width = looks.values.shape[1:]
-    rows = np.broadcast_to((row / looks.spacing[0] - 0.5)[:, None], column.shape)
-    places = np.stack([rows, column / looks.spacing[1] + (width - 1) / 2]).astype(np.float32)
+    height, width = scan.values.shape[1:]
+    rows = np.broadcast_to((row / scan.spacing[0] - 0.5)[:, None], column.shape)
+    places = np.stack([rows, column / scan.spacing[1] + (width - 1) / 2]).astype(np.float32)
     values, known = (
         np.stack([ndimage.map_coordinates(image, places, order=1) for image in images])
-        for images in (looks.values, looks.known)
+        for images in (scan.values, scan.known)
     )
     return values, (known > 0.99).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Where a scan's skeleton lies: the average scan is laid over it.
+"""Where a scan's skeleton lies: the average scan is registered to it.
 
-The parameters (see `bonemets.anatomy.average`) are those at which the scan looks most like the average scan: a
+The parameters (see `bonemets.anatomy.average`) are those at which the scan is most similar to the average scan: a
 Gauss-Newton minimization of the squared differences, each divided by its variance between patients (where bladder,
 kidneys and arms differ, little is asked), with Huber's weights against lesions, plus the Mahalanobis distance of the
 parameters from those of the simulated patients. These are the least squares of Lucas and Kanade's image registration,
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from bonemets.anatomy.average import MARGIN, Array, AverageScan, Looks, hats, sample, unwarp, warp
+from bonemets.anatomy.average import MARGIN, Array, AverageScan, ComparableScan, linear_basis, sample, unwarp, warp
 
 COARSE_STEP = 2
 """The start is searched for on every second row and column of the average scan."""
@@ -49,25 +49,25 @@ class Placement:
     Args:
         parameters: (K, 3) per knot: row in mm from the upper edge, middle in mm to the patient's left of the image's
             middle, width relative to the average.
-        correlation: weighted correlation between the scan and the average scan laid over it.
+        correlation: weighted correlation between the scan and the average scan registered to it.
     """
 
     parameters: Array
     correlation: float
 
 
-def place(average: AverageScan, looks: Looks) -> Placement | None:
+def place(average: AverageScan, scan: ComparableScan) -> Placement | None:
     """Lay the average scan over a scan.
 
     Returns:
-        The best of the placements from several starts; None where the scan looks like no part of a bone scan, or where
+        The best of the placements from several starts; None where the scan resembles no part of a bone scan, or where
         a part of a body fits elsewhere nearly as well.
     """
-    rows = (np.flatnonzero(looks.known.any(axis=(0, 2))) + 0.5) * looks.spacing[0]
+    rows = (np.flatnonzero(scan.known.any(axis=(0, 2))) + 0.5) * scan.spacing[0]
     is_part = rows.size > 0 and np.ptp(rows) < PART_MM
     found: list[Placement] = []
-    for start in find_starts(average, looks):
-        placement = refine(average, looks, start)
+    for start in find_starts(average, scan):
+        placement = refine(average, scan, start)
         if np.all(np.diff(placement.parameters[:, 0]) > 0) and np.all(placement.parameters[:, 2] > 0):
             found.append(placement)
             if not is_part and placement.correlation >= GOOD_START:
@@ -87,13 +87,13 @@ def place(average: AverageScan, looks: Looks) -> Placement | None:
     return best
 
 
-def find_starts(average: AverageScan, looks: Looks) -> list[Array]:
+def find_starts(average: AverageScan, scan: ComparableScan) -> list[Array]:
     """The average skeleton in a few heights, at the places where it correlates best with the scan."""
     step = COARSE_STEP * (average.rows[1] - average.rows[0])
-    height, width = (size * mm for size, mm in zip(looks.values.shape[1:], looks.spacing, strict=True))
+    height, width = (size * mm for size, mm in zip(scan.values.shape[1:], scan.spacing, strict=True))
     row = np.arange(step / 2, height, step)
     column = np.arange(-(width // (2 * step)) * step, width / 2, step)
-    values, known = sample(looks, row, np.tile(column, (len(row), 1)))
+    values, known = sample(scan, row, np.tile(column, (len(row), 1)))
     seen = row[known.any(axis=(0, 2))]
     if not seen.size:
         return []
@@ -102,7 +102,7 @@ def find_starts(average: AverageScan, looks: Looks) -> list[Array]:
         length = scale * average.knots[-1]
         below_top = np.arange(-MARGIN, length + MARGIN, step)
         lines = np.clip(np.searchsorted(average.rows, below_top / scale), 0, len(average.rows) - 1)
-        template, weight = (part[list(looks.which)][:, lines][:, :, ::COARSE_STEP] for part in _weighted(average))
+        template, weight = (part[list(scan.which)][:, lines][:, :, ::COARSE_STEP] for part in _weighted(average))
         correlation = _slide(values, known, template, weight)
         # Place (i, j) of the full correlation: the template's first pixel lies on the scan's pixel (i - n, j - m).
         top = row[0] + (np.arange(correlation.shape[0]) - len(lines) + 1) * step + MARGIN
@@ -147,16 +147,16 @@ def _slide(values: NDArray, known: NDArray, template: NDArray, weight: NDArray) 
     return np.where(safe, product / np.sqrt(np.maximum(variance * variance_t, 1e-10)), -1.0)
 
 
-def refine(average: AverageScan, looks: Looks, start: Array) -> Placement:
+def refine(average: AverageScan, scan: ComparableScan, start: Array) -> Placement:
     """Gauss-Newton from a start, see the module's description."""
-    template, weight = (part[list(looks.which)] for part in _weighted(average))
-    inner = hats(np.clip(average.rows, average.knots[0], average.knots[-1]), average.knots)
-    shapes = (hats(average.rows, average.knots), inner, inner)
+    template, weight = (part[list(scan.which)] for part in _weighted(average))
+    inner = linear_basis(np.clip(average.rows, average.knots[0], average.knots[-1]), average.knots)
+    shapes = (linear_basis(average.rows, average.knots), inner, inner)
     count = len(average.knots)
     parameters, middle = start.copy(), average.mean.reshape(-1)
     for _ in range(ITERATIONS):
         row, column = warp(average, parameters)
-        values, known = sample(looks, row, column)
+        values, known = sample(scan, row, column)
         down, right = _gradients(values, row, column)
         _, gain, offset = _fit_gain(values, known * weight, template)
         error = gain * values + offset - template
@@ -178,7 +178,7 @@ def refine(average: AverageScan, looks: Looks, start: Array) -> Placement:
         parameters = parameters - step / max(relative, 1.0)
         if relative < 0.02:
             break
-    values, known = sample(looks, *warp(average, parameters))
+    values, known = sample(scan, *warp(average, parameters))
     return Placement(parameters, _fit_gain(values, known * weight, template)[0])
 
 

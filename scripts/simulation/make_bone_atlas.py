@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from bone_truth import NONE, Places, landmarks, point_regions
 from bonemets.anatomy.atlas import BoneAtlas, save_atlas
-from bonemets.anatomy.average import MARGIN, AverageScan, Looks, look, sample, unwarp, warp
+from bonemets.anatomy.average import MARGIN, AverageScan, ComparableScan, make_comparable, sample, unwarp, warp
 from bonemets.anatomy.regions import MIDDLE_COUNT, REGIONS, mirrored
 from bonemets.anatomy.registration import place
 from bonemets.data import datalist_hash, read_planar
@@ -73,7 +73,7 @@ class Sample:
 class Patient:
     """A training patient: its scan, its knots, and lesions in every region."""
 
-    looks: Looks
+    comparable: ComparableScan
     knots: NDArray[np.floating]
     samples: list[Sample]
 
@@ -186,7 +186,7 @@ def average_scan(patients: list[Patient]) -> AverageScan:
     empty = AverageScan(below_top, mean, precision, rows, columns, blank, blank, blank)
     total, squares, count = (np.zeros(blank.shape) for _ in range(3))
     for patient, own in zip(patients, parameters, strict=True):
-        values, known = sample(patient.looks, *warp(empty, own))
+        values, known = sample(patient.comparable, *warp(empty, own))
         for part, what in ((total, values * known), (squares, values**2 * known), (count, known)):
             part += (what + what[:, :, ::-1]) / 2
     values = total / np.maximum(count, 1)
@@ -233,7 +233,7 @@ def region_chances(
     columns -= (columns[0] + columns[-1]) / 2
     density = np.zeros((2, len(REGIONS), len(rows), len(columns)), np.float32)
     for patient in patients:
-        found = place(average, patient.looks)
+        found = place(average, patient.comparable)
         if found is None:
             continue
         for sample_ in patient.samples:
@@ -258,8 +258,8 @@ def read_patient(
     """One training patient."""
     subject = draw_subject(skeleton, seed, number)
     scan = read_planar(cohort / f"patient_{number:04d}" / "scan.dcm")
-    looks = look(scan.pixels, scan.views, scan.spacing)
-    return Patient(looks, landmarks(Places.of(subject)), sample_lesions(subject, regions, weights))
+    comparable = make_comparable(scan.pixels, scan.views, scan.spacing)
+    return Patient(comparable, landmarks(Places.of(subject)), sample_lesions(subject, regions, weights))
 
 
 def main() -> None:
