@@ -4,7 +4,7 @@
 # make dist   set-up, then sdist and wheel in dist/, checked for the package index
 # make label  set-up, then MONAI Label in an environment of its own beside it (a minute, 450 MB): bonemets label
 # make nnunet set-up, then nnU-Net v2 in an environment of its own beside it (a minute, 470 MB): benchmarks/nnunet.py
-# make viewer the page on which scans are annotated, anew from its sources (needs Node 20; the built files are in the repository)
+# make viewer the page on which scans are annotated, rebuilt from its sources (needs Node 20; the built files are in the repository)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,4 +1,4 @@
-"""``bonemets doctor``: what is missing, and the command that mends it."""
+"""``bonemets doctor``: what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class Check:
     Args:
         subject: what was looked at.
         problem: what is wrong; empty if nothing is.
-        remedy: the command or step that mends it.
+        fix: the command or step that fixes it.
         optional: whether only some commands need it.
     """
 
     subject: str
     problem: str = ""
-    remedy: str = ""
+    fix: str = ""
     optional: bool = False
 
 
 def doctor() -> None:
-    """Check the installation and say what mends what is missing."""
+    """Check the installation and say how to fix what is missing."""
     checks = [*check_packages(), check_labeling(), check_torch(), *check_bundles()]
     for check in checks:
         status = "ok" if not check.problem else "optional" if check.optional else "missing"
         typer.echo(f"{status:9}{check.subject}{f': {check.problem}' if check.problem else ''}")
-        if check.remedy:
-            typer.echo(f"{'':9}-> {check.remedy}")
+        if check.fix:
+            typer.echo(f"{'':9}-> {check.fix}")
     problems = sum(bool(check.problem) and not check.optional for check in checks)
     typer.echo(f"\n{problems} of {len(checks)} need something." if problems else "\nNothing that is needed is missing.")
 
@@ -67,8 +67,8 @@ def check_packages() -> list[Check]:
         chosen = [requirement for requirement in wanted if _belongs(requirement, extra)]
         lacking = [_plain(requirement) for requirement in chosen if not _satisfied(requirement)]
         subject = f"extra {extra}, for {EXTRAS[extra]}" if extra else f"core packages ({len(chosen)})"
-        remedy = f"{sys.executable} -m pip install {shlex.join(lacking)}" if lacking else ""
-        checks.append(Check(subject, ", ".join(lacking), remedy, optional=bool(extra)))
+        fix = f"{sys.executable} -m pip install {shlex.join(lacking)}" if lacking else ""
+        checks.append(Check(subject, ", ".join(lacking), fix, optional=bool(extra)))
     return checks
 
 
@@ -80,8 +80,8 @@ def check_labeling() -> Check:
     try:
         environment.find_python()
     except InputError as error:
-        problem, _, remedy = str(error).partition("; make it with: ")
-        return Check(subject, problem, remedy, optional=True)
+        problem, _, fix = str(error).partition("; make it with: ")
+        return Check(subject, problem, fix, optional=True)
     return Check(subject)
 
 
@@ -108,8 +108,8 @@ def check_bundles() -> list[Check]:
 def _check_weights(name: str, folder: Path) -> Check:
     weights = folder / "models" / "model.pt"
     if not weights.is_file():
-        remedy = f"train it as {folder / 'docs' / 'README.md'} says"
-        return Check(f"bundle {name}", "no weights", remedy, optional=name != DEFAULT_BUNDLE)
+        fix = f"train it as {folder / 'docs' / 'README.md'} says"
+        return Check(f"bundle {name}", "no weights", fix, optional=name != DEFAULT_BUNDLE)
     try:
         record = read_provenance(weights)
     except InputError as error:

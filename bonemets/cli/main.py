@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: what stands after ``bonemets``; by default that of the process.
+        arguments: the words after ``bonemets``; by default that of the process.
 
     Returns:
         The exit status: 0 done, 2 with one line on standard error for bad usage or bad input, 130 on Ctrl-C.

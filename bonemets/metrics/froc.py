@@ -47,7 +47,7 @@ def froc_counts(
     """Match the findings that reach each confidence to the lesions.
 
     A finding keeps its outline, as on the page that a reader sees, and its confidence is its highest probability. To
-    match components of the map thresholded anew at every level would ask something else: that the map be right in
+    match components of the map thresholded again at every level would ask something else: that the map be right in
     shape at every level, which a network that is sure of the middle of a lesion fails.
 
     Args:

@@ -209,7 +209,7 @@ def overlap_labels(
     valid: NDArray[np.bool_],
 ) -> LesionOverlap:
     """The overlaps of lesions and findings that are labeled already; arguments as in `LesionOverlap`."""
-    # Nearly all of a scan is background on both sides; what follows looks at the rest only.
+    # Nearly all of a scan is background on both sides; what follows uses the rest only.
     places = np.flatnonzero(lesions | findings)
     lesion, finding, counts = lesions.ravel()[places], findings.ravel()[places], valid.ravel()[places]
     shared, iou = pairwise_overlap(lesion, finding, len(numbers), count, counts)

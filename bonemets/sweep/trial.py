@@ -218,7 +218,7 @@ def _run_id(folder: Path) -> str | None:
 
 
 def _log_to_mlflow(tracking_uri: str, sweep: str, result: dict[str, Any], trial: Trial, folder: Path) -> None:
-    """Add the evaluation to the training's run, where a reviewer looks for it; names of patients as pseudonyms.
+    """Add the evaluation to the training's run, where a reviewer expects it; names of patients as pseudonyms.
 
     Where this store does not have that run, the evaluation gets one of its own, which the result then names.
     """

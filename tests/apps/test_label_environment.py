@@ -1,4 +1,4 @@
-"""MONAI Label's environment: remedies, pins, and what a user is told where it is missing."""
+"""MONAI Label's environment: fixes, pins, and what a user is told where it is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(python: Path | str, code: str, **environment: str) -> str:
 
 
 class TestEnvironment:
-    def test_remedies_reach_every_process_there_and_no_other(self, label_python: Path) -> None:
+    def test_fixes_reach_every_process_there_and_no_other(self, label_python: Path) -> None:
         ours = "[type(finder).__name__ for finder in sys.meta_path if 'bonemets.labeling' in repr(finder)]"
         code = f"import sys; print({ours}, 'torch' in sys.modules)"
         names = "['TorchvisionOperators', 'PydicomStorageClasses', 'GirderClient'] False"

@@ -37,7 +37,7 @@ class Page:
         self.driver = driver
 
     def until(self, condition: Callable[[], Any], seconds: float = 60) -> Any:
-        # The lists are made anew with every change, maybe between finding a row and reading it.
+        # The lists are rebuilt with every change, maybe between finding a row and reading it.
         wait = WebDriverWait(self.driver, seconds, 0.05, [StaleElementReferenceException])
         return wait.until(lambda _: condition())
 

@@ -1,4 +1,4 @@
-"""MONAI's commands in processes of their own that need not import MONAI anew, which takes 6 s of a core and more."""
+"""MONAI's commands in processes of their own that need not import MONAI again, which takes 6 s of a core and more."""
 
 from __future__ import annotations
 

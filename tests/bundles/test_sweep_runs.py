@@ -83,7 +83,7 @@ def test_killed_sweep_goes_on(cohort: Path, tmp_path: Path) -> None:
         assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         assert run.data.metrics["test.dice_pooled"] == pytest.approx(result["metrics"]["dice_pooled"])
 
-    # Other metrics now: what is finished is measured anew, with the weights that are there, into another store.
+    # Other metrics now: what is finished is measured again, with the weights that are there, into another store.
     weights = first.parent / "models" / "model.pt"
     before, result = weights.stat().st_mtime_ns, json.loads(kept)
     first.write_text(json.dumps({**result, "metrics": {"dice_pooled": 0.99}}))

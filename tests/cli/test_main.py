@@ -97,7 +97,7 @@ def test_info_json(bundle, monkeypatch, capsys):
     assert bundle.name in capsys.readouterr().out
 
 
-def test_doctor_says_what_mends_it(bundle, tmp_path, monkeypatch, capsys):
+def test_doctor_says_what_fixes_it(bundle, tmp_path, monkeypatch, capsys):
     bare = tmp_path / "bare_segmentation"
     (bare / "configs").mkdir(parents=True)
     (bare / "configs" / "inference.yaml").write_text("{}")
@@ -138,11 +138,11 @@ def test_doctor_compares_with_the_packages_own_requirements(monkeypatch):
     )
     core, sim, *others = check_packages()
     assert (core.problem, core.optional) == ("pydicom>=99", False)
-    assert core.remedy.endswith("-m pip install 'pydicom>=99'")
+    assert core.fix.endswith("-m pip install 'pydicom>=99'")
     assert (sim.problem, sim.optional) == ("no-such-thing[fast]>=1", True)
     assert not any(check.problem for check in others)
 
 
 def test_doctor_without_bundles(monkeypatch):
     monkeypatch.setattr("bonemets.cli.doctor.list_bundles", dict)
-    assert check_bundles() == [Check("bundles", "none found", check_bundles()[0].remedy)]
+    assert check_bundles() == [Check("bundles", "none found", check_bundles()[0].fix)]

@@ -71,7 +71,7 @@ class Exported:
         image_sha256: of its pixels, as ``links.json`` has it.
         version: of its final label; 0 for none.
         label: ``"final"``, ``"original"`` for what a network has proposed, or ``"none"``.
-        sha256: of the label, as `bonemets.labeling.store.masks.mask_bytes` writes it; tells whether it was changed.
+        sha256: of the label, as `bonemets.labeling.store.masks.mask_bytes` writes it; shows whether it was changed.
         parts: the files, one pair for each view.
     """
 

@@ -1,7 +1,7 @@
 """What MONAI Label 0.8.5 lacks to be imported with current packages, and nothing where it does not lack it.
 
 MONAI Label trains, scores and infers in batches in processes of its own, ``python -m monailabel.interfaces.utils.app``,
-so the remedies must reach every Python process of its environment: `install` writes a ``.pth`` file there, and only
+so the fixes must reach every Python process of its environment: `install` writes a ``.pth`` file there, and only
 there. All that it does at start-up is to register import hooks.
 
 ===================================  ===============================================================================

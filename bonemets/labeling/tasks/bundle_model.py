@@ -41,7 +41,7 @@ class BundleModel:
         return bundle_modality(self.metadata)
 
     def predictor(self, device: str | None = None) -> BundlePredictor:
-        """The bundle with the weights that are there now; built anew when training has replaced them."""
+        """The bundle with the weights that are there now; rebuilt when training has replaced them."""
         name = usable_device(device)
         with self._lock:
             status = self.weights.stat() if self.weights.is_file() else None

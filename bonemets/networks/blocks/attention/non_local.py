@@ -1,4 +1,4 @@
-"""Non-local block: every pixel looks at every other."""
+"""Non-local block: every pixel attends to every other."""
 
 from __future__ import annotations
 
