@@ -30,8 +30,7 @@ from bonemets.anatomy.registration import place
 from bonemets.data import datalist_hash, read_planar
 from bonemets.data.lists.datalist import read_datalist
 from bonemets.simulation import load_skeleton
-from bonemets.simulation.bone_scan.camera import Scene, View, draw_acquisition, expose
-from bonemets.simulation.bone_scan.camera import look as project
+from bonemets.simulation.bone_scan.camera import Scene, View, acquire, draw_acquisition, project_view
 from bonemets.simulation.bone_scan.study import SIMULATION_VERSION
 from bonemets.simulation.bone_scan.truth import MIN_CONTRAST, MIN_DETECTABILITY, OUTLINE_SHARE, project_spot
 from bonemets.simulation.patient.grid import COLUMNS, PIXEL, pixel_of
@@ -143,8 +142,8 @@ def sample_lesions(subject: Subject, regions: NDArray[np.uint8], weights: NDArra
     """Place lesions in every region, one at a time, and keep those that would be seen."""
     scene = scene_of(subject)
     acquisition = draw_acquisition(subject.body, subject.rng["acquisition"])
-    views: tuple[View, View] = (project(scene, True, acquisition), project(scene, False, acquisition))
-    expected, scanned, scales = expose(views, acquisition)
+    views: tuple[View, View] = (project_view(scene, True, acquisition), project_view(scene, False, acquisition))
+    expected, scanned, scales = acquire(views, acquisition)
     rng = np.random.default_rng([subject.seed, subject.number])
     samples = []
     for region, spot in draw_spots(subject, regions, weights, rng):

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 from bonemets.simulation import load_skeleton, simulate_study
-from bonemets.simulation.bone_scan.camera import Scene, draw_acquisition, expose, look
+from bonemets.simulation.bone_scan.camera import Scene, acquire, draw_acquisition, project_view
 from bonemets.simulation.bone_scan.study import VIEWS, SimulatedStudy
 from bonemets.simulation.bone_scan.truth import outline_spots, project_spot
 from bonemets.simulation.patient.grid import pixel_of
@@ -66,15 +66,15 @@ def simulate_views(skeleton: Skeleton, seed: int, patient: int) -> list[View]:
         body=subject.body,
     )
     acquisition = draw_acquisition(subject.body, subject.rng["acquisition"])
-    looks = (look(scene, True, acquisition), look(scene, False, acquisition))
-    expected, scanned, scales = expose(looks, acquisition)
+    projections = (project_view(scene, True, acquisition), project_view(scene, False, acquisition))
+    expected, scanned, scales = acquire(projections, acquisition)
     # No other organ is within 9 cm of the middle of the hips; genitals begin 9.5 cm below it.
     hips = [subject.points[skeleton.points_of(f"hip_{side}")].mean(axis=0) for side in ("right", "left")]
     offset = points - np.mean(hips, axis=0)
     near = np.flatnonzero((np.abs(offset) < 0.09).all(axis=1) & (offset[:, 2] > -0.085))
     bladder = Spot(1, len(subject.points) + near, activity[near])
     views = []
-    for number, (name, seen) in enumerate(zip(VIEWS, looks, strict=True)):
+    for number, (name, seen) in enumerate(zip(VIEWS, projections, strict=True)):
         shown, hidden, _ = outline_spots([bladder], scene, seen, expected[..., number], scanned, scales[number])
         added = np.zeros(shown.shape, np.float32)
         signal, window = project_spot(bladder, scene, seen, scales[number])

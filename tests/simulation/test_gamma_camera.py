@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from water_box import ACQUISITION, CENTER, FRONT, box_scene
 
-from bonemets.simulation.bone_scan.camera import collimator_fwhm, detect, expose, look
+from bonemets.simulation.bone_scan.camera import acquire, collimator_fwhm, detect, project_view
 from bonemets.simulation.patient.grid import COLUMNS, PIXEL
 
 
@@ -19,7 +19,7 @@ def test_collimator_resolution():
 def test_point_source_is_attenuated_and_scattered(depth):
     point = CENTER + [0, FRONT + depth, 0]
     for anterior, path in ((True, depth), (False, 0.20 - depth)):
-        view = look(box_scene(point[None]), anterior, ACQUISITION)
+        view = project_view(box_scene(point[None]), anterior, ACQUISITION)
         primary = np.exp(-15.0 * path)
         assert view.transmission[0] == pytest.approx(primary, rel=1e-4)
         # scatter adds 3.5 % of the primary per cm of depth
@@ -30,7 +30,7 @@ def test_blur_grows_with_distance():
     widths = []
     for depth in (0.005, 0.165):
         scene = box_scene((CENTER + [0, FRONT + depth, 0])[None])
-        image = look(scene, True, ACQUISITION).image.astype(np.float64)
+        image = project_view(scene, True, ACQUISITION).image.astype(np.float64)
         profile = image[500] - np.median(image[500, 100:110])
         x = np.arange(COLUMNS) - 128
         near = np.abs(x) < 6
@@ -40,7 +40,7 @@ def test_blur_grows_with_distance():
 
 
 def test_uniform_slab_matches_the_integral():
-    view = look(box_scene(CENTER[None], activity=0.0, soft=1.0), True, ACQUISITION)
+    view = project_view(box_scene(CENTER[None], activity=0.0, soft=1.0), True, ACQUISITION)
     analytic = 1e6 * PIXEL**2 * (1 - np.exp(-15.0 * 0.20)) / 15.0
     middle = view.image[480:520, 120:140]
     # the scattered share of a deep slab is large but bounded; the primary alone is a lower limit
@@ -51,15 +51,15 @@ def test_points_off_the_image_are_dropped_not_piled_up_on_the_border():
     points = np.stack([CENTER, CENTER + [0.40, 0, 0]])
     scene = box_scene(points)
     assert scene.pixel[1] == -1
-    view = look(scene, True, ACQUISITION)
+    view = project_view(scene, True, ACQUISITION)
     assert view.transmission[1] == 0
     assert view.image[:, -3:].sum() < 1e-6
 
 
 def test_counts_and_field_of_view():
     scene = box_scene(CENTER[None], activity=5.0, soft=1.0)
-    views = (look(scene, True, ACQUISITION), look(scene, False, ACQUISITION))
-    expected, scanned, _ = expose(views, ACQUISITION)
+    views = (project_view(scene, True, ACQUISITION), project_view(scene, False, ACQUISITION))
+    expected, scanned, _ = acquire(views, ACQUISITION)
     assert expected[..., 0].sum() == pytest.approx(2.0e6, rel=1e-3)
     assert (expected[~scanned] == 0).all()
     assert scanned.sum() == 600 * 230
@@ -80,8 +80,8 @@ def test_row_blending_keeps_the_total_and_lowers_the_noise():
 
 def test_decay_during_the_scan():
     scene = box_scene(CENTER[None], activity=0.0, soft=1.0)
-    views = (look(scene, True, ACQUISITION), look(scene, False, ACQUISITION))
-    expected, _, _ = expose(views, ACQUISITION | {"background_per_pixel": 0.0})
+    views = (project_view(scene, True, ACQUISITION), project_view(scene, False, ACQUISITION))
+    expected, _, _ = acquire(views, ACQUISITION | {"background_per_pixel": 0.0})
     rows = expected[:, 100:150, 0].mean(axis=1)
     minutes = 300 * PIXEL * 100 / 12.0
     assert rows[650] / rows[350] == pytest.approx(0.5 ** (minutes / 360.6), rel=1e-3)

@@ -5,7 +5,7 @@ import pytest
 from water_box import ACQUISITION, CENTER, FRONT, box_scene
 
 from bonemets.simulation import SimulatedStudy, target_label
-from bonemets.simulation.bone_scan.camera import look
+from bonemets.simulation.bone_scan.camera import project_view
 from bonemets.simulation.bone_scan.truth import MIN_CONTRAST, MIN_DETECTABILITY, outline_spots, project_spot
 from bonemets.simulation.patient.spots import Spot
 
@@ -29,7 +29,7 @@ def case(*activities: float, offset: float = 0.05, soft: float = 0.4):
         index = np.arange(800 * i, 800 * (i + 1))
         scene.activity[index] += max(activity, 0) / 800
         spots.append(Spot(i + 1, index, np.full(800, activity / 800, np.float32), {}))
-    view = look(scene, True, ACQUISITION)
+    view = project_view(scene, True, ACQUISITION)
     return spots, scene, view, view.image * SCALE
 
 

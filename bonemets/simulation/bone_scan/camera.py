@@ -166,7 +166,7 @@ def _water_path(y: np.ndarray, skin: Pair, lungs: Pair, anterior: bool) -> np.nd
     return np.maximum(path - np.float32(1 - LUNG_DENSITY) * lung, 0)
 
 
-def look(scene: Scene, anterior: bool, acquisition: dict[str, Any]) -> View:
+def project_view(scene: Scene, anterior: bool, acquisition: dict[str, Any]) -> View:
     """Project a scene onto one detector, without noise.
 
     Args:
@@ -249,7 +249,9 @@ def _scatter(source: np.ndarray, thickness: np.ndarray) -> np.ndarray:
     return np.asarray(fine * (source.sum() / max(fine.sum(), 1e-9)), np.float32)
 
 
-def expose(views: tuple[View, View], acquisition: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+def acquire(
+    views: tuple[View, View], acquisition: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Scale both views to counts and mask the field of view.
 
     Returns:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bonemets.simulation.bone_scan.camera import Scene, detect, draw_acquisition, expose, look
+from bonemets.simulation.bone_scan.camera import Scene, acquire, detect, draw_acquisition, project_view
 from bonemets.simulation.bone_scan.truth import bone_map, outline_diffuse, outline_spots
 from bonemets.simulation.patient.grid import pixel_of
 from bonemets.simulation.patient.organs import draw_organs, draw_soft_tissue
@@ -97,8 +97,8 @@ def simulate_study(skeleton: Skeleton, seed: int, patient: int) -> SimulatedStud
         body=body,
     )
     acquisition = draw_acquisition(body, rng["acquisition"])
-    views = (look(scene, True, acquisition), look(scene, False, acquisition))
-    expected, scanned, scales = expose(views, acquisition)
+    views = (project_view(scene, True, acquisition), project_view(scene, False, acquisition))
+    expected, scanned, scales = acquire(views, acquisition)
     counts = detect(expected, acquisition, rng["noise"])
     acquisition["counts"] = [float(expected[..., v].sum(dtype=np.float64)) for v in range(2)]
 
