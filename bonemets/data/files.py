@@ -109,6 +109,13 @@ def check_writable(output: Path) -> None:
     Raises:
         InputError: it cannot.
     """
+    try:
+        os.lstat(output)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        # A name that is too long, for instance.
+        raise InputError(f"cannot write to {output} ({error.strerror}); choose another --output") from error
     existing = next(path for path in (output, *output.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
         raise InputError(f"cannot write to {output}: {existing} is not a folder; choose another --output")

@@ -40,6 +40,14 @@ def read_images(source: Path | str, modality: str | None = None, report: Report 
         InputError: if nothing can be read, with the reason.
     """
     source = Path(source)
+    try:
+        yield from _images(source, modality, report)
+    except OSError as error:
+        # A name that is too long, or a folder above that may not be entered.
+        raise InputError(f"{source}: cannot be opened ({error.strerror or error})") from error
+
+
+def _images(source: Path, modality: str | None, report: Report | None) -> Iterator[Image]:
     if modality is not None:
         yield from _of_modality(source, modality, report)
     elif source.is_dir():

@@ -123,6 +123,19 @@ def test_paths_of_any_name(name: str, bundle: Path, small: np.ndarray, tmp_path:
     assert list(out.iterdir()) == [folder]
 
 
+@pytest.mark.parametrize("which", ["source", "output"])
+def test_a_name_that_is_too_long(
+    which: str, bundle: Path, small: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_nm(tmp_path / "scan.dcm", small, NMHeader(patient="a"))
+    paths = {"source": tmp_path / "scan.dcm", "output": tmp_path / "out"}
+    paths[which] = tmp_path / ("n" * 300)
+    assert main(["segment", str(paths["source"]), "-o", str(paths["output"]), "--bundle", str(bundle)]) == 2
+    told = capsys.readouterr().err
+    assert "too long" in told
+    assert told.count("\n") == 1
+
+
 def test_a_parent_that_cannot_be_written(bundle: Path, small: np.ndarray, tmp_path: Path, capsys, monkeypatch) -> None:
     write_nm(tmp_path / "scan.dcm", small, NMHeader(patient="a"))
     (tmp_path / "locked").mkdir()

@@ -81,6 +81,8 @@ def load_dataset(path: Path) -> Dataset:
         return _load_bare(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be opened; check its permissions") from error
     except DECODING_ERRORS as error:
         raise InputError(damaged) from error
     # pydicom gives up silently, with nothing read, where compressed pixel data has no end.
@@ -193,7 +195,10 @@ def decode_pixels(dataset: Dataset, path: Path) -> np.ndarray:
         raise InputError(f"{path}: its pixel data is cut short or malformed; export it again") from error
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     slope, intercept = _rescale(dataset, "RescaleSlope", path) or 1.0, _rescale(dataset, "RescaleIntercept", path)
-    return pixels * np.float32(slope) + np.float32(intercept)
+    pixels = pixels * np.float32(slope) + np.float32(intercept)
+    if not np.isfinite(pixels).all():
+        raise InputError(f"{path}: holds pixels that are no finite numbers; export it again")
+    return pixels
 
 
 def _rescale(dataset: Dataset, keyword: str, path: Path) -> float:

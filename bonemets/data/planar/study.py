@@ -165,8 +165,12 @@ def looks_like_dicom(path: Path) -> bool:
     """Whether the name or the first bytes say that a file is DICOM."""
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except PermissionError:
+        # Told where it is read.
+        return True
 
 
 def _by_study(scans: list[PlanarScan]) -> list[list[PlanarScan]]:
