@@ -11,4 +11,5 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        # A file name may hold bytes that are no text, which no terminal or page takes.
+        super().__init__(" ".join(message.encode("utf-8", "backslashreplace").decode("utf-8").split()))

@@ -11,8 +11,10 @@ import typer
 
 from bonemets.bundle.folders import DEFAULT_BUNDLE
 from bonemets.cli.progress import counting, progress
+from bonemets.data.planar.nuclear import UnsuitableError
 from bonemets.engines.segmentation import BUNDLES, CT, PICTURE, CountSlices
 from bonemets.engines.segmentation import segment as segment_source
+from bonemets.errors import InputError
 
 
 def segment(
@@ -46,9 +48,11 @@ def segment(
     """Outline lesion candidates in bone scans and CT, and lesions in dermoscopic images.
 
     Writes per study: mask.nii.gz, overlay.png, report.html and result.json; for DICOM input also seg.dcm (DICOM SEG)
-    and sr.dcm (DICOM SR). Research use only, not for diagnosis.
+    and sr.dcm (DICOM SR). A study that cannot be segmented does not stop the others: it is listed at the end, with the
+    reason, and the exit status is 2. Research use only, not for diagnosis.
     """
-    segment_source(
+    problems: list[InputError] = []
+    done = segment_source(
         source,
         output,
         bundle=bundle,
@@ -57,7 +61,21 @@ def segment(
         threshold=threshold,
         message=typer.echo,
         slices=_bar,
+        report=problems.append,
     )
+    failed = [problem for problem in problems if not isinstance(problem, UnsuitableError)]
+    if not done and len(failed) < 2:
+        # One line says it all.
+        raise (failed or problems)[0]
+    if problems:
+        typer.echo(f"Done {len(done)}, failed {len(failed)}, passed over {len(problems) - len(failed)}:")
+    for result in done if problems else ():
+        typer.echo(f"  done         {result.name}")
+    for problem in sorted(problems, key=lambda each: isinstance(each, UnsuitableError)):
+        typer.echo(f"  {'passed over' if isinstance(problem, UnsuitableError) else 'failed':12} {problem}")
+    if failed:
+        count = f"{len(failed)} of {len(done) + len(failed)}"
+        raise InputError(f"{source}: {count} could not be segmented, as listed above; the first: {failed[0]}")
 
 
 @contextmanager

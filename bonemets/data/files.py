@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # Label maps and noisy counts alike: level 1 takes a third of the default's time for files 5-10 % larger.
 GZIP_LEVEL = 1
+MAXIMUM_NAME = 200
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
@@ -25,7 +27,7 @@ def write_bytes(path: Path | str, content: bytes) -> None:
         InputError: if the folder cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{_short(path.name)}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
@@ -37,6 +39,12 @@ def write_bytes(path: Path | str, content: bytes) -> None:
     finally:
         if temporary.parent.is_dir():
             temporary.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for more within the 255 bytes that file systems allow."""
+    content = os.fsencode(name)
+    return name if len(content) <= MAXIMUM_NAME else hashlib.sha256(content).hexdigest()[:32]
 
 
 def nifti_bytes(array: np.ndarray, affine: np.ndarray, *, compress: bool = True, keep_axes: bool = False) -> bytes:
@@ -101,6 +109,13 @@ def check_writable(output: Path) -> None:
     Raises:
         InputError: it cannot.
     """
+    try:
+        os.lstat(output)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        # A name that is too long, for instance.
+        raise InputError(f"cannot write to {output} ({error.strerror}); choose another --output") from error
     existing = next(path for path in (output, *output.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
         raise InputError(f"cannot write to {output}: {existing} is not a folder; choose another --output")

@@ -40,10 +40,16 @@ def read_images(source: Path | str, modality: str | None = None, report: Report 
         InputError: if nothing can be read, with the reason.
     """
     source = Path(source)
-    if modality == CT:
-        yield from ((CT, scan) for scan in read_ct_study(source, report))
-    elif modality is not None:
-        yield from ((modality, scan) for scan in read_study(source, report))
+    try:
+        yield from _images(source, modality, report)
+    except OSError as error:
+        # A name that is too long, or a folder above that may not be entered.
+        raise InputError(f"{source}: cannot be opened ({error.strerror or error})") from error
+
+
+def _images(source: Path, modality: str | None, report: Report | None) -> Iterator[Image]:
+    if modality is not None:
+        yield from _of_modality(source, modality, report)
     elif source.is_dir():
         yield from _of_folder(source, source, report)
     elif source.suffix.lower() == ".zip" and source.is_file():
@@ -52,6 +58,24 @@ def read_images(source: Path | str, modality: str | None = None, report: Report 
                 yield kind, replace(image, path=source)
     else:
         yield _of_file(source)
+
+
+def _of_modality(source: Path, modality: str, report: Report | None) -> Iterator[Image]:
+    told: list[InputError] = []
+
+    def noted(error: InputError) -> None:
+        told.append(error)
+        if report is not None:
+            report(error)
+
+    read = read_ct_study if modality == CT else read_study
+    try:
+        for scan in read(source, None if report is None else noted):
+            yield modality, scan
+    except InputError:
+        # Nothing can be read: why has been told of each file, as far as it has.
+        if not told:
+            raise
 
 
 def _of_file(path: Path) -> Image:

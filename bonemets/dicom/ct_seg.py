@@ -15,6 +15,7 @@ from pydicom.uid import generate_uid
 from bonemets.data.ct.scan import CTScan, from_display
 from bonemets.data.files import write_bytes
 from bonemets.dicom.algorithm import Algorithm
+from bonemets.dicom.source_header import slice_header
 
 
 def write_ct_seg(
@@ -60,10 +61,10 @@ def write_ct_seg(
         algorithm_identification=algorithm.in_segmentation(),
     )
     with warnings.catch_warnings():
-        # Names of persons in old formats, and other blemishes of the source, are copied as they are.
+        # highdicom warns of names without a "^".
         warnings.simplefilter("ignore")
         segmentation = hd.seg.Segmentation(
-            source_images=list(source.datasets),
+            source_images=[slice_header(dataset) for dataset in source.datasets],
             pixel_array=stored.transpose(2, 1, 0),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[segment],

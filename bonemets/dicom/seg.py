@@ -17,13 +17,14 @@ from pydicom.uid import NuclearMedicineImageStorage, generate_uid
 
 from bonemets.anatomy.regions import bone_named
 from bonemets.data.files import write_bytes
+from bonemets.data.headers import pixel_spacing
 from bonemets.data.planar.geometry import planar_affine
 from bonemets.data.planar.nuclear import select_frames
 from bonemets.data.planar.scan import PlanarScan, SourceFrame
 from bonemets.dicom.algorithm import Algorithm
 from bonemets.dicom.bone_codes import bone_codes
 from bonemets.dicom.identifiers import make_uid
-from bonemets.dicom.source_header import reference_number, source_header
+from bonemets.dicom.source_header import checked_uid, decimal, reference_number, source_header
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _segmentation(
         _segment_description(number, label, algorithm, kind) for number, label in enumerate(segments, start=1)
     ]
     with warnings.catch_warnings():
-        # Names of persons in old formats, and other blemishes of the source, are copied as they are.
+        # highdicom warns of names without a "^".
         warnings.simplefilter("ignore")
         segmentation = hd.seg.Segmentation(
             source_images=[_with_functional_groups(frames, views)],
@@ -196,6 +197,9 @@ def _frames(source: PlanarScan | Dataset) -> list[SourceFrame]:
 def _with_functional_groups(frames: Sequence[SourceFrame], views: Sequence[str]) -> Dataset:
     """A header with the source's patient and study, and with the functional groups of an enhanced object."""
     original = frames[0].dataset
+    for frame in frames[1:]:
+        for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"):
+            checked_uid(frame.dataset, keyword)
     header = source_header(original)
     header.Rows, header.Columns = original.Rows, original.Columns
     header.NumberOfFrames = len(frames)
@@ -203,9 +207,8 @@ def _with_functional_groups(frames: Sequence[SourceFrame], views: Sequence[str])
         header.FrameOfReferenceUID = make_uid("frame of reference", original.StudyInstanceUID)
     # With any other class highdicom looks for slice positions instead of functional groups.
     header.SOPClassUID = NuclearMedicineImageStorage
-    spacing = original.get("PixelSpacing") or original.get("ImagerPixelSpacing") or [1, 1]
     measures = Dataset()
-    measures.PixelSpacing = [str(value) for value in spacing]
+    measures.PixelSpacing = [decimal(value) for value in pixel_spacing(original) or (1.0, 1.0)]
     measures.SliceThickness = str(VIEW_DISTANCE)
     shared = Dataset()
     shared.PixelMeasuresSequence = [measures]

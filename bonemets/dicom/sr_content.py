@@ -95,7 +95,7 @@ def write_report(
     contains = hd.sr.RelationshipTypeValues.CONTAINS
     content[0].ContentSequence.append(hd.sr.TextContentItem(codes.DCM.Comment, algorithm.remark, contains))
     with warnings.catch_warnings():
-        # Names of persons in old formats, and other blemishes of the source, are copied as they are.
+        # highdicom warns of names without a "^".
         warnings.simplefilter("ignore")
         report = hd.sr.ComprehensiveSR(
             evidence=[source_header(dataset) for dataset in evidence],

@@ -17,6 +17,7 @@ from bonemets.bundle.weights import describe_weights
 from bonemets.data.ct.scan import CTScan
 from bonemets.data.files import check_writable
 from bonemets.data.findings import CTFinding, Finding
+from bonemets.data.headers import HEADER_ERRORS
 from bonemets.data.modalities import CT, NM, PICTURE, bundle_modality, is_hounsfield, name_of, shows_colors
 from bonemets.data.planar.geometry import VIEWS
 from bonemets.data.planar.scan import PlanarScan
@@ -149,6 +150,15 @@ def segment(
                 raise
             report(error)
             continue
+        except HEADER_ERRORS as error:
+            # Whatever a header holds that nobody has thought of: the study is refused, in a line.
+            if scan.dataset is None:
+                raise
+            problem = InputError(f"{scan.path}: its DICOM header cannot be used ({error}); export it again")
+            if report is None:
+                raise problem from error
+            report(problem)
+            continue
         done.append(result)
         took = result.record["seconds"]["segment"]
         where = "" if result.folder is None else f" -> {result.folder / 'report.html'}"
@@ -246,10 +256,15 @@ def _segment_one(
     slices: Callable[[], AbstractContextManager[CountSlices | None]],
     load_seconds: float,
 ) -> Segmented:
+    from bonemets.dicom.source_header import source_header
     from bonemets.reporting.study.ct_results import describe_ct, write_ct_study
     from bonemets.reporting.study.results import describe, study_folder, study_name, write_study
 
     folder = None if output is None else study_folder(Path(output), scan)
+    if folder is not None:
+        # Before the network's minutes: can SEG and SR refer to the images?
+        for dataset in scan.datasets if isinstance(scan, CTScan) else [frame.dataset for frame in scan.frames]:
+            source_header(dataset)
     start = time.perf_counter()
     if isinstance(scan, CTScan):
         with slices() as count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bonemets.sweep.trial import RESULT, finished_result, measure_again, run_tri
 
 # What a worker needs to know of this process: where MLflow writes, and where bundles are.
 PASSED_ON = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", BUNDLES_VARIABLE)
+LONGEST_FOLDER = 35
 
 Report = Callable[[int, int, str], None]
 Job = Callable[[Trial, Path, str, str, int], dict[str, Any]]
@@ -99,6 +101,9 @@ def _run_on_ray(
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     environment = {"env_vars": {name: os.environ[name] for name in PASSED_ON if name in os.environ}}
     local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+    folder = None if address else short_folder()
+    if folder is not None:
+        local["_temp_dir"] = folder.name
     try:
         ray.init(
             address=address or "local",
@@ -107,7 +112,8 @@ def _run_on_ray(
             logging_level=logging.ERROR,
             **local,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        _remove(folder)
         raise InputError(f"Ray at {address or 'this machine'} cannot be used: {str(error).splitlines()[0]}") from error
     try:
         _check_resources(ray.cluster_resources(), sweep.resources)
@@ -136,7 +142,33 @@ def _run_on_ray(
             report(done, total, message)
     finally:
         ray.shutdown()
+        _remove(folder)
     return results, failures
+
+
+def short_folder() -> tempfile.TemporaryDirectory[str] | None:
+    """A folder for Ray's sockets where that of temporary files has too long a name; None where it has not.
+
+    The name of a socket may have 107 bytes, of which Ray takes 70 below $RAY_TMPDIR or $TMPDIR.
+
+    Raises:
+        InputError: there is none.
+    """
+    usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    if len(os.fsencode(usual)) <= LONGEST_FOLDER:
+        return None
+    for place in ("/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108
+        if os.access(place, os.W_OK | os.X_OK):
+            return tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True)
+    raise InputError(
+        f"Ray cannot use {usual}: its sockets need a folder of at most {LONGEST_FOLDER} characters; set RAY_TMPDIR to "
+        "one that you can write to"
+    )
+
+
+def _remove(folder: tempfile.TemporaryDirectory[str] | None) -> None:
+    if folder is not None:
+        folder.cleanup()
 
 
 def _folder(output: Path, trial: Trial) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bonemets.data.files import write_bytes
-from bonemets.data.tables import csv_bytes
+from bonemets.data.tables import csv_bytes, read_csv
 from bonemets.errors import InputError
 from bonemets.metrics.comparison.sweeps import patient_mean
 from bonemets.reporting.figures import figure_png
@@ -109,13 +107,9 @@ def read_summaries(folder: Path) -> dict[str, SweepSummary]:
     for path in sorted(folder.glob(f"*/{ABOUT}")):
         try:
             about = yaml.safe_load(path.read_text("utf-8"))
-            models = _read_csv(path.with_name(MODELS))
+            models = read_csv(path.with_name(MODELS))
             tests = path.with_name(COMPARISONS)
-            found[path.parent.name] = SweepSummary(about, models, _read_csv(tests) if tests.is_file() else [])
-        except (OSError, yaml.YAMLError, csv.Error) as error:
+            found[path.parent.name] = SweepSummary(about, models, read_csv(tests) if tests.is_file() else [])
+        except (OSError, yaml.YAMLError, InputError) as error:
             raise InputError(f"{path.parent}: cannot be read; run scripts/results/record_sweep.py again") from error
     return found
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))

@@ -192,8 +192,7 @@ def test_ct(tmp_path, validate):
     scan = read_ct(tmp_path / "ct")
     mask = scan.pixels > 0
     found, numbered = measure_ct_findings(scan, mask * 0.5, mask)
-    findings = [finding.as_dict() for finding in found]
-    write_ct_sr(tmp_path / "sr.dcm", scan, numbered, findings, ALGORITHM)
+    write_ct_sr(tmp_path / "sr.dcm", scan, numbered, found, ALGORITHM)
     report = highdicom.sr.srread(tmp_path / "sr.dcm").content
     upper, lower = report.get_volumetric_roi_measurement_groups()
     assert numbers(upper) == {
@@ -216,4 +215,4 @@ def test_ct(tmp_path, validate):
     assert numbers(total)["Volume Total"] == pytest.approx(46 * 0.15**2 * 0.25, abs=1e-3)
     assert validate(tmp_path / "sr.dcm") == []  # it has standard codes alone, and declares no others
     with pytest.raises(ValueError, match="must have the CT's shape"):
-        write_ct_sr(tmp_path / "other.dcm", scan, numbered[..., :1], findings, ALGORITHM)
+        write_ct_sr(tmp_path / "other.dcm", scan, numbered[..., :1], found, ALGORITHM)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bonemets.data.planar.nuclear import UnsuitableError, decode_pixels, load_dataset
+from bonemets.data.headers import header_numbers
+from bonemets.data.planar.nuclear import DECODING_ERRORS, UnsuitableError, decode_pixels, load_dataset
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def files_by_series(files: Iterable[Path]) -> list[list[Path]]:
                 file, specific_tags=["SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID"],
                 stop_before_pixels=True,
             )  # fmt: skip
-        except InvalidDicomError:
+        except (InvalidDicomError, *DECODING_ERRORS):
+            # What is wrong is told where it is read.
             continue
         kind = header.get("SOPClassUID")
         # Dose reports and screenshots of a CT have its modality too, but another class.
@@ -104,8 +106,9 @@ def _read_slice(path: Path) -> Dataset:
     if "PixelData" not in dataset:
         raise InputError(f"{path}: has no pixel data; export the images, not only the headers")
     needed = (("ImageOrientationPatient", 6), ("ImagePositionPatient", 3), ("PixelSpacing", 2))
-    missing = [name for name, size in needed if len(dataset.get(name) or []) != size]
-    if missing:
+    missing = [name for name, size in needed if len(header_numbers(dataset, name)) != size]
+    if missing or min(_spacing(dataset)) <= 0:
+        missing = missing or ["positive PixelSpacing"]
         raise InputError(f"{path}: has no {', '.join(missing)}; export it again as standard CT")
     if abs(np.cross(*_directions(dataset))[2]) < MINIMUM_AXIAL:
         raise UnsuitableError(f"{path}: is not axial; give the axial series")
@@ -114,7 +117,7 @@ def _read_slice(path: Path) -> Dataset:
 
 def _check_series(slices: Sequence[Dataset], path: Path) -> None:
     first = slices[0]
-    if len({dataset.get("SeriesInstanceUID") for dataset in slices}) > 1:
+    if len({str(dataset.get("SeriesInstanceUID")) for dataset in slices}) > 1:
         raise InputError(f"{path}: holds slices of several series; put each series into a folder of its own")
     for dataset in slices[1:]:
         same = (dataset.Rows, dataset.Columns) == (first.Rows, first.Columns)
@@ -131,7 +134,7 @@ def _affine(slices: Sequence[Dataset], normal: np.ndarray) -> np.ndarray:
     first = slices[0]
     along_columns, along_rows = _directions(first)
     row_spacing, column_spacing = _spacing(first)
-    step = normal * float(first.get("SliceThickness") or 1.0)
+    step = normal * ((header_numbers(first, "SliceThickness") or [0.0])[0] or 1.0)
     if len(slices) > 1:
         step = (_position(slices[-1]) - _position(first)) / (len(slices) - 1)
     affine = np.eye(4)
@@ -142,12 +145,13 @@ def _affine(slices: Sequence[Dataset], normal: np.ndarray) -> np.ndarray:
 
 def _directions(dataset: Dataset) -> np.ndarray:
     """(2, 3): where the column index grows, and where the row index grows."""
-    return np.array([float(value) for value in dataset.ImageOrientationPatient]).reshape(2, 3)
+    return np.array(header_numbers(dataset, "ImageOrientationPatient")).reshape(2, 3)
 
 
 def _position(dataset: Dataset) -> np.ndarray:
-    return np.array([float(value) for value in dataset.ImagePositionPatient])
+    return np.array(header_numbers(dataset, "ImagePositionPatient"))
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float]:
-    return float(dataset.PixelSpacing[0]), float(dataset.PixelSpacing[1])
+    rows, columns = header_numbers(dataset, "PixelSpacing")
+    return rows, columns

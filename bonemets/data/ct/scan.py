@@ -13,6 +13,7 @@ import numpy as np
 
 from bonemets.data.ct.dicom import read_series
 from bonemets.data.files import write_nifti
+from bonemets.data.headers import header_numbers
 from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES, read_image
 from bonemets.errors import InputError
 
@@ -60,13 +61,13 @@ class CTScan:
     @property
     def displayed_datasets(self) -> tuple[Dataset, ...]:
         """The data sets from feet to head, as `pixels` lie; `datasets` has the order of the source's array."""
-        return tuple(sorted(self.datasets, key=lambda dataset: float(dataset.ImagePositionPatient[2])))
+        return tuple(sorted(self.datasets, key=lambda dataset: header_numbers(dataset, "ImagePositionPatient")[2]))
 
     @property
     def heights(self) -> np.ndarray:
         """(K,): height of each slice in mm, upward along the patient's axis (RAS z)."""
         if self.datasets:
-            return np.array([float(dataset.ImagePositionPatient[2]) for dataset in self.displayed_datasets])
+            return np.array([header_numbers(dataset, "ImagePositionPatient")[2] for dataset in self.displayed_datasets])
         return np.asarray(self.affine[2, 3] + self.affine[2, 2] * np.arange(self.pixels.shape[2]))
 
     @property

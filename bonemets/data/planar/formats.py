@@ -92,7 +92,7 @@ def read_image(path: Path) -> PlanarScan:
         raise InputError(f"{path}: has {pages} pages or frames; give a picture with one view")
     view = view_from_name(path.name) or "unknown"
     return PlanarScan(
-        array[..., None], (view,), (1.0, 1.0), path, "image",
+        np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)[..., None], (view,), (1.0, 1.0), path, "image",
         colors=None if colors is None else np.asarray(colors),
     )  # fmt: skip
 

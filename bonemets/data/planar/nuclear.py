@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bonemets.data.headers import header_numbers, header_texts, pixel_spacing
 from bonemets.data.planar.geometry import VIEWS
 from bonemets.data.planar.nuclear_views import frame_views, header_values, stored_feet_first
 from bonemets.data.planar.scan import PlanarScan, SourceFrame
@@ -21,7 +22,7 @@ NM_STORAGE = "1.2.840.10008.5.1.4.1.1.20"
 TECHNETIUM_KEV = 140.5
 
 # What pydicom and its decoders raise on files that are cut short, malformed or in a syntax without a decoder.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
     struct.error,
 )  # fmt: skip
@@ -56,7 +57,7 @@ def read_dicom(path: Path) -> PlanarScan:
     return PlanarScan(
         pixels=np.ascontiguousarray(np.stack(images, axis=-1)),
         views=views,
-        spacing=_spacing(dataset),
+        spacing=pixel_spacing(dataset) or (1.0, 1.0),
         path=path,
         format="dicom",
         dataset=dataset,
@@ -80,7 +81,9 @@ def load_dataset(path: Path) -> Dataset:
         return _load_bare(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except _DECODING_ERRORS as error:
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be opened; check its permissions") from error
+    except DECODING_ERRORS as error:
         raise InputError(damaged) from error
     # pydicom gives up silently, with nothing read, where compressed pixel data has no end.
     if len(dataset) == 0:
@@ -103,7 +106,7 @@ def _load_bare(path: Path) -> Dataset:
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian if implicit else syntax
     except InputError:
         raise
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise InputError(message) from error
     return dataset
 
@@ -130,7 +133,7 @@ def select_frames(dataset: Dataset, path: Path | str = "the DICOM object") -> tu
         frames = [SourceFrame(dataset, number, stored_feet_first(dataset, number)) for number in chosen]
     except InputError:
         raise
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise InputError(f"{path}: the DICOM header is malformed; export it again") from error
     if len(named) == 2 and named[0] == named[1]:
         raise UnsuitableError(
@@ -185,20 +188,23 @@ def decode_pixels(dataset: Dataset, path: Path) -> np.ndarray:
     compressed = syntax is not None and syntax.is_compressed and not syntax.is_deflated
     try:
         pixels = dataset.pixel_array.astype(np.float32)
-        slope = float(dataset.get("RescaleSlope") or 1.0)
-        intercept = float(dataset.get("RescaleIntercept") or 0.0)
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         if compressed:
             advice = "decompress it (for instance gdcmconv --raw) or export it again"
             raise InputError(f"{path}: its {syntax.name} pixel data cannot be decompressed; {advice}") from error
         raise InputError(f"{path}: its pixel data is cut short or malformed; export it again") from error
     pixels = pixels[None] if pixels.ndim == 2 else pixels
-    return pixels * np.float32(slope) + np.float32(intercept)
+    slope, intercept = _rescale(dataset, "RescaleSlope", path) or 1.0, _rescale(dataset, "RescaleIntercept", path)
+    pixels = pixels * np.float32(slope) + np.float32(intercept)
+    if not np.isfinite(pixels).all():
+        raise InputError(f"{path}: holds pixels that are no finite numbers; export it again")
+    return pixels
 
 
-def _spacing(dataset: Dataset) -> tuple[float, float]:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        values = header_values(dataset.get(keyword))
-        if len(values) == 2 and min(float(value) for value in values) > 0:
-            return float(values[0]), float(values[1])
-    return 1.0, 1.0
+def _rescale(dataset: Dataset, keyword: str, path: Path) -> float:
+    if not header_texts(dataset, keyword):
+        return 0.0
+    numbers = header_numbers(dataset, keyword)
+    if len(numbers) != 1:
+        raise InputError(f"{path}: its {keyword} is no finite number; export it again")
+    return numbers[0]

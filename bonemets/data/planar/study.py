@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bonemets.data.headers import header_numbers, header_texts
 from bonemets.data.planar.formats import (
     IMAGE_SUFFIXES,
     NIFTI_SUFFIXES,
@@ -164,8 +165,12 @@ def looks_like_dicom(path: Path) -> bool:
     """Whether the name or the first bytes say that a file is DICOM."""
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except PermissionError:
+        # Told where it is read.
+        return True
 
 
 def _by_study(scans: list[PlanarScan]) -> list[list[PlanarScan]]:
@@ -175,8 +180,8 @@ def _by_study(scans: list[PlanarScan]) -> list[list[PlanarScan]]:
         if scan.dataset is None:
             studies[(str(scan.path.parent), without_view(scan.path.name))].append(scan)
             continue
-        instance = scan.dataset.get("SOPInstanceUID")
-        if instance is None or instance not in seen:
+        instance = "\\".join(header_texts(scan.dataset, "SOPInstanceUID"))
+        if not instance or instance not in seen:
             seen.add(instance)
             studies[(str(scan.dataset.get("StudyInstanceUID")),)].append(scan)
     return list(studies.values())
@@ -201,5 +206,5 @@ def _acquired(scan: PlanarScan) -> tuple[str, str, int, str]:
     header = scan.dataset
     if header is None:
         return "", "", 0, scan.path.name
-    number = header.get("InstanceNumber")
-    return str(header.get("AcquisitionDate")), str(header.get("AcquisitionTime")), int(number or 0), scan.path.name
+    date, time = ("".join(header_texts(header, f"Acquisition{what}")) for what in ("Date", "Time"))
+    return date, time, int((header_numbers(header, "InstanceNumber") or [0])[0]), scan.path.name

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bonemets.data.lists.datalist import is_simulated, read_datalist
+from bonemets.data.tables import read_csv
 
 NAMES = ("patient", "image", "label")
 
@@ -61,8 +62,7 @@ class Identifiers:
 
     def table(self, path: Path) -> dict[str, list[str | float]]:
         """Columns of a CSV file, names replaced and numbers as numbers."""
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(path)
         return {
             column: [self.pseudonym(row[column]) if column in NAMES else _number(row[column]) for row in rows]
             for column in (rows[0] if rows else ())

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import mlflow
 from filelock import FileLock
-from mlflow.entities import RunStatus
+from mlflow.entities import Experiment, LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from bonemets.errors import InputError
 
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
 
@@ -50,12 +52,16 @@ class MLflowStore:
         return self._client
 
     def experiment_id(self) -> str:
-        """The experiment's identifier; the experiment is made if needed."""
+        """The experiment's identifier; the experiment is made if needed.
+
+        Raises:
+            InputError: it was deleted.
+        """
         found = self.client.get_experiment_by_name(self.experiment_name)
         if found is not None:
-            return found.experiment_id
+            return self._active(found)
         # Pictures cannot go into a database: they go beside it, as MONAI's handler has it.
-        place = None if self.database is None else (self.database.parent / "mlruns").resolve().as_uri()
+        place = None if self.database is None else _location(self.database.parent / "mlruns")
         try:
             return self.client.create_experiment(self.experiment_name, artifact_location=place)
         except MlflowException:
@@ -63,7 +69,21 @@ class MLflowStore:
             found = self.client.get_experiment_by_name(self.experiment_name)
             if found is None:
                 raise
-            return found.experiment_id
+            return self._active(found)
+
+    def _active(self, experiment: Experiment) -> str:
+        """The identifier of an experiment that runs can be added to.
+
+        Raises:
+            InputError: it was deleted, in MLflow's page for instance, and MLflow keeps its name for it.
+        """
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:
+            raise InputError(
+                f"the MLflow experiment {self.experiment_name!r} in {self.database or 'the store'} was deleted; bring "
+                f"it back with 'mlflow experiments restore --experiment-id {experiment.experiment_id}', or choose "
+                "another experiment name or output folder"
+            )
+        return experiment.experiment_id
 
     def parent_run(self, name: str) -> str:
         """The run of this name that others nest under; it is made, and closed at once, if there is none.
@@ -112,3 +132,11 @@ class MLflowStore:
             made = self.client.create_run(self.experiment_id(), run_name=name, tags=tags).info.run_id
             self.client.set_terminated(made, FINISHED)
             return made
+
+
+def _location(folder: Path) -> str:
+    """A folder as MLflow takes it: a plain path, of which MLflow decodes what looks percent-encoded.
+
+    In an address (``file:///…``) MLflow 3 decodes umlauts and blanks when it reads, but not when it writes.
+    """
+    return str(folder.resolve()).replace("%", "%25")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from bonemets.data.tables import read_csv
 from bonemets.errors import InputError
 from bonemets.metrics.comparison.intervals import percentile_interval, resampling_weights
 from bonemets.metrics.pixel import ratio
@@ -110,10 +110,9 @@ def compare_patients(
     tables: list[dict[str, dict[str, float]]] = []
     for path in (first, second):
         try:
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = {row["patient"]: row for row in csv.DictReader(file)}
+            rows = {row["patient"]: row for row in read_csv(path)}
             tables.append({p: {c: float(row[c] or "nan") for c in columns} for p, row in rows.items()})
-        except (OSError, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             raise InputError(f"{path} is not a patients.csv of bonemets evaluate with {', '.join(columns)}") from error
     if set(tables[0]) != set(tables[1]):
         raise InputError(f"{first} and {second} are of different patients; evaluate both on the same section and fold")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bonemets.data.tables import read_csv
 from bonemets.errors import InputError
 from bonemets.metrics.comparison.comparison import PairedTest, compare_paired
 from bonemets.metrics.comparison.intervals import percentile_interval, resampling_weights
@@ -71,12 +71,11 @@ def read_patients(path: Path) -> PatientTable:
         InputError: it cannot be read.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {
-                row["patient"]: {column: float(row[column] or "nan") for column in PATIENT_COLUMNS}
-                for row in csv.DictReader(file)
-            }
-    except (OSError, ValueError, KeyError) as error:
+        return {
+            row["patient"]: {column: float(row[column] or "nan") for column in PATIENT_COLUMNS}
+            for row in read_csv(path)
+        }
+    except (ValueError, KeyError) as error:
         raise InputError(f"{path} is not a patients.csv of bonemets evaluate; run the sweep again") from error
 
 

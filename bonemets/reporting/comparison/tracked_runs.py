@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import json
 import os
 import re
@@ -13,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bonemets.data.tables import csv_rows
 from bonemets.errors import InputError
 
 if TYPE_CHECKING:
@@ -229,7 +228,7 @@ class RunStore:
 def _rows(text: str) -> Rows:
     """A table of patients; cells that are no numbers, such as a name, are left out."""
     rows: Rows = {}
-    for row in csv.DictReader(io.StringIO(text)):
+    for row in csv_rows(text):
         values: dict[str, Any] = {column: cell or "nan" for column, cell in row.items() if column != "patient"}
         rows[row["patient"]] = {column: float(cell) for column, cell in values.items()}
     return rows

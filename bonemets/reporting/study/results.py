@@ -34,6 +34,7 @@ DICOM_FILES = ("seg.dcm", "sr.dcm")
 FILES = ("mask.nii.gz", *DICOM_FILES, "overlay.png", "report.html", "result.json")
 # With more findings their numbers would hide the picture.
 MAXIMUM_NUMBERED = 40
+MAXIMUM_NAME = 100
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
 
@@ -46,7 +47,16 @@ def study_name(scan: PlanarScan | CTScan) -> str:
         uid = scan.dataset.get("StudyInstanceUID") or scan.dataset.get("SOPInstanceUID") or scan_sha256(scan)
         return "study-" + hashlib.sha256(str(uid).encode()).hexdigest()[:12]
     stem = re.sub(r"(\.nii)?\.[^.]+$", "", scan.path.name)
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "scan"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "scan"
+    if len(name) <= MAXIMUM_NAME:
+        return name
+    # File systems allow 255 bytes, and temporary names are longer.
+    return f"{name[: MAXIMUM_NAME - 9]}-{hashlib.sha256(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def file_name(path: Path) -> str:
+    """A file's name as text, on one line; a name may hold bytes that are none."""
+    return " ".join(path.name.encode("utf-8", "backslashreplace").decode("utf-8").split())
 
 
 def study_folder(output: Path, scan: PlanarScan | CTScan) -> Path:
@@ -201,7 +211,7 @@ def describe(
             "name": study_name(scan),
             "kind": "picture" if in_color else "bone scan",
             "format": scan.format,
-            "file": None if header is not None else scan.path.name,
+            "file": None if header is not None else file_name(scan.path),
             "study_instance_uid": None if header is None else str(header.get("StudyInstanceUID", "")),
             "sop_instance_uids": list(dict.fromkeys(str(f.dataset.get("SOPInstanceUID", "")) for f in scan.frames)),
             "pixels_sha256": scan_sha256(scan),
