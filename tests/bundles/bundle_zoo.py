@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, download, load, verify_metadata, verify_net_in_out
+from monai.bundle import ckpt_export, create_workflow, download, load, verify_metadata, verify_net_in_out
 
 SCHEMA = Path(__file__).resolve().parents[2] / "scripts" / "meta_schema_20240725.json"
 
@@ -85,18 +85,3 @@ class ZooChecks:
             workflow.finalize()
         assert (tmp_path / "evaluation_test" / "summary.json").is_file()
         assert len(list((tmp_path / "patient_0001").glob(f"*{self.mask_ending}"))) == 2
-
-    def test_properties_that_lack(self, cohort: Path, tmp_path: Path) -> None:
-        """`check_properties` names what a broken configuration lacks."""
-        config = ConfigParser.load_config_file(self.configs("inference")[0])
-        config["handlers"] = []
-        del config["inferer"], config["evaluator"]
-        (tmp_path / "configs").mkdir()
-        path = tmp_path / "configs" / "inference.json"
-        ConfigParser.export_config_file(config, str(path))
-        workflow = create_workflow(
-            config_file=str(path), meta_file=str(self.folder / "configs" / "metadata.json"), workflow_type="infer",
-            logging_file=False, bundle_root=str(self.folder), dataset_dir=str(cohort), pattern=self.image_pattern,
-            output_dir=str(tmp_path), device="cpu",
-        )  # fmt: skip
-        assert set(workflow.check_properties()) == {"inferer", "evaluator"}
