@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.bundle import ckpt_export, create_workflow, download, load, verify_metadata, verify_net_in_out
 
-SCHEMA = Path(__file__).resolve().parents[2] / "scripts" / "meta_schema_20240725.json"
+SCHEMA = Path(__file__).resolve().parents[2] / "scripts" / "bundles" / "meta_schema_20240725.json"
 
 
 class ZooChecks:
