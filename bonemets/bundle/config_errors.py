@@ -306,11 +306,15 @@ def _told(text: str) -> str:
     return f"bonemets: {text}\n({TRACEBACK_VARIABLE}=1 shows the whole traceback.)"
 
 
+def is_command_line() -> bool:
+    """Whether MONAI's command line is the program that runs."""
+    specification = getattr(sys.modules["__main__"], "__spec__", None)
+    return specification is not None and specification.name == "monai.bundle.__main__"
+
+
 def wanted() -> bool:
     """Whether MONAI's command line is the program, and nobody asked for whole tracebacks."""
-    specification = getattr(sys.modules["__main__"], "__spec__", None)
-    command_line = specification is not None and specification.name == "monai.bundle.__main__"
-    return command_line and all(
+    return is_command_line() and all(
         os.environ.get(name, "0") in ("", "0") for name in (TRACEBACK_VARIABLE, "MONAI_DEBUG_CONFIG")
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bonemets.bundle.folders import find_bundle
+from bonemets.bundle.folders import bundle_of, find_bundle
 from bonemets.data import VIEWS, read_planar, write_bytes
 from bonemets.data.lists.datalist import read_datalist
 from bonemets.data.planar.scan import PlanarScan
@@ -51,6 +51,7 @@ def collect(demo: Path) -> None:
 def write_page(demo: Path) -> None:
     """Write ``index.html`` from what the other steps left."""
     trained = json.loads((demo / "training" / "model.json").read_text("utf-8"))
+    before = json.loads((demo / "before" / "evaluation_validation" / "summary.json").read_text("utf-8"))
     steps = json.loads((demo / "logs" / "steps.json").read_text("utf-8"))
     patients = [_patient(demo, path) for path in sorted((demo / "held_out").glob("*.dcm"))]
     lesions = {name: sum((patient["lesions"][name] for patient in patients), LesionCounts()) for name in CRITERIA}
@@ -70,6 +71,8 @@ def write_page(demo: Path) -> None:
         real=real,
         shipped=_shipped(real["result"]["model"]),
         trained=trained,
+        trained_bundle=bundle_of(demo / "training" / "model.pt"),
+        dice_before=before["dice_pooled"],
         facts={
             "patients": cohort["patients"],
             "with_lesions": sum(any(study["lesion_pixels"].values()) for study in cohort["studies"]),
@@ -199,10 +202,10 @@ def _files(demo: Path) -> list[tuple[str, str]]:
         ("evaluation/index.html", "every metric of the held-out patients, with intervals and figures"),
         ("evaluation/summary.json", "the same numbers, for programs"),
         ("evaluation/lesions.csv", "lesion by lesion: found or not, size, bone"),
-        ("training/model.pt", "the weights of the short training (a plain state dict)"),
+        ("training/model.pt", "the fine-tuned weights (a plain state dict)"),
         ("training/model.json", "what they are: network, settings, data list, versions, commit"),
         ("training/mlruns.db", "MLflow's store: parameters, metrics per epoch, overlay pictures"),
-        ("logs/train.log", "what training printed"),
+        ("logs/train.log", "what fine-tuning printed"),
     ]
     return [(path, meaning) for path, meaning in files if (demo / path).exists()]
 

@@ -15,6 +15,7 @@ from bundle_exports import ExportChecks
 from bundle_fine_tuning import FineTuningChecks
 from bundle_label import LabelChecks
 from bundle_results import ResultChecks
+from bundle_zoo import ZooChecks
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
 from torch.testing import assert_close
 
@@ -33,7 +34,7 @@ CONFIGS = ("train", "evaluate", "inference", "multi_gpu_train")
 TRAINING_OVERLAYS = ("early_stopping", "warm_restart", "ema", "gradient_accumulation")
 
 
-class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, ResultChecks):
+class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, ResultChecks, ZooChecks):
     """Inherit it, set `name`, and `small`: overrides that make a training take seconds.
 
     Attributes:
@@ -149,13 +150,6 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
             assert used == ['"@threshold"'], files
 
     # --- what MONAI asks
-
-    def test_properties(self, cohort: Path, tmp_path: Path) -> None:
-        assert self.workflow("train", ("train",), cohort, tmp_path).check_properties() == []
-        infer = self.workflow(
-            "infer", ("inference",), cohort, tmp_path, pattern=self.image_pattern, **self.small_network()
-        )
-        assert infer.check_properties() == []
 
     def small_network(self) -> dict[str, Any]:
         return {

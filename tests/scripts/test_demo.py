@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import demo
+from bonemets.reporting.pages import format_number
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,11 +103,18 @@ def test_the_whole_demo_in_small(tmp_path):
     page = (tmp_path / "index.html").read_text()
     for text in (
         "Simulated data", "Research use only", "sha256", "mlflow ui", "What to make of it", "simulated patients only",
-        "its network is used for nothing",
+        "the fine-tuned network is used for nothing else",
     ):  # fmt: skip
         assert text in page
+    # Both numbers are of the validation patients, before from an evaluation and after from the training's own record.
+    before = json.loads((tmp_path / "before" / "evaluation_validation" / "summary.json").read_text())
+    after = json.loads((tmp_path / "training" / "model.json").read_text())
+    assert before["fold"] == after["settings"]["fold"]
+    assert after["settings"]["overlays"] == ["compact", "whole_body", "fine_tune"]
+    dice = [format_number(value, 3) for value in (before["dice_pooled"], after["metric"]["value"])]
+    assert "{} before, {} after".format(*dice) in page
     for link in set(re.findall(r'href="([^"#:]+)"', page)):
         assert (tmp_path / link).is_file(), link
     assert not re.search(r"<script|src=\"http", page)
     again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert again.stdout.count("done before") == 7
+    assert again.stdout.count("done before") == 8

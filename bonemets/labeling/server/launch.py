@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bonemets.bundle.folders import bundle_metadata, list_bundles
+from bonemets.bundle.notices import leave_out_notices
 from bonemets.data.modalities import NAMES, NM, bundle_modality, name_of
 from bonemets.errors import InputError
 from bonemets.labeling.intake.studies import Imported, import_studies
@@ -81,6 +82,7 @@ def serve(
     Raises:
         InputError: if the studies cannot be read, the project is in use, or the port is taken.
     """
+    leave_out_notices()
     work.make()
     check_port(host, port)
     try:
