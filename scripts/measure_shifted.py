@@ -5,9 +5,10 @@
     python scripts/make_cohort.py results/cohorts/shifted_faint_40.yaml runs/faint
     python scripts/measure_shifted.py runs/faint --bundle spect_msa_net_segmentation -o results/shifted/faint.yaml
 
-Every view is measured as it is, and once more as a picture: thinned to 0.95 million counts, cut off at 255, 97×385 pixels
-of 8 bit, brought back to 1024×256. A lesion is found where a finding at or above a level overlaps it at all; a finding
-that touches no lesion is a false positive, unless it lies mostly on ignored pixels. ``--weights BUNDLE=FILE`` measures
+Every view is measured as it is, and once more as a picture: thinned to 0.95 million counts, cut off at 255, 97×385
+pixels of 8 bit, brought back to 1024×256. A finding at or above a level finds the lesions that it overlaps if a tenth of it
+is lesion (else the whole body, as one finding, would find them all); other findings are false positives, unless they lie
+mostly on ignored pixels. ``--weights BUNDLE=FILE`` measures
 other weights than the bundle's own.
 """
 
@@ -56,11 +57,12 @@ def count(score: NDArray, label: NDArray, levels: NDArray) -> tuple[int, NDArray
         findings, several = lesion_components(score >= level)
         if not several:
             break  # none at higher levels either
-        found[i] = len(np.unique(lesions[(findings > 0) & (lesions > 0)]))
         areas = np.bincount(findings.ravel(), minlength=several + 1)[1:]
         ignored = np.bincount(findings[label == IGNORE], minlength=several + 1)[1:]
         hits = np.bincount(findings[label == LESION], minlength=several + 1)[1:]
-        false[i] = ((hits == 0) & (ignored <= areas / 2)).sum()
+        right = hits >= 0.1 * areas
+        found[i] = len(np.unique(lesions[np.append(False, right)[findings] & (lesions > 0)]))
+        false[i] = (~right & (ignored <= areas / 2)).sum()
     return number, found, false
 
 

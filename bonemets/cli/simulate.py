@@ -21,7 +21,7 @@ class Modality(StrEnum):
 
 
 class World(StrEnum):
-    """What a bone scan's patients are drawn from: `bonemets.simulation.patient.patient.world`."""
+    """What a bone scan's patients are drawn from: `bonemets.simulation.patient.world`."""
 
     nema = "nema"
     hospital = "hospital"
@@ -42,7 +42,8 @@ def simulate(
     world: Annotated[
         World | None,
         typer.Option(
-            help="What the scans' patients are drawn from: hospital (default), nema (version 1; with CT slices), or one for testing.",
+            help="What the scans' patients are drawn from: hospital (default), nema (default with CT slices), or one "
+            "of those for testing.",
             show_default=False,
         ),
     ] = None,

@@ -43,7 +43,7 @@ def _skeleton() -> Skeleton:
 def make_simulated_study(seed: int, patient: int, world: str = "nema") -> SimulatedStudy:
     """Simulate a patient on this process's skeleton, which is loaded once."""
     from bonemets.simulation import simulate_study
-    from bonemets.simulation.patient.patient.world import find_world
+    from bonemets.simulation.patient.world import find_world
 
     return simulate_study(_skeleton(), seed=seed, patient=patient, world=find_world(world))
 
@@ -86,9 +86,10 @@ def simulate_cohort(
         folds: number of folds of the training part, at most its number of patients.
         test_share: share of the patients that is kept for testing.
         progress: called with the numbers of patients that are ready and that are wanted.
-        world: what the scans' patients are drawn from (`bonemets.simulation.patient.patient.world`). Default: ``"hospital"``; with CT
-            slices, whose patients are those of ``"nema"``, that one.
-        make_study: makes a patient from seed and number, in place of the world's; must be importable by name where workers > 1.
+        world: what the scans' patients are drawn from (`bonemets.simulation.patient.world`). Default: ``"hospital"``;
+            with CT slices, whose patients are those of ``"nema"``, that one.
+        make_study: makes a patient from seed and number, in place of the world's; must be importable by name where
+            workers > 1.
         make_ct: makes the same patient's CT slices.
 
     Returns:

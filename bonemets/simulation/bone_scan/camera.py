@@ -28,7 +28,7 @@ from scipy.signal import fftconvolve
 from bonemets.simulation.patient.body import Body, Surfaces
 from bonemets.simulation.patient.grid import COLUMNS, PIXEL, ROWS
 from bonemets.simulation.patient.organs import FAT_UPTAKE, LUNG_UPTAKE
-from bonemets.simulation.patient.patient.world import NEMA, World
+from bonemets.simulation.patient.world import NEMA, World
 
 HOLE_DIAMETER, HOLE_LENGTH, INTRINSIC_FWHM = 0.0015, 0.0343, 0.0038
 MU_WATER, MU_BONE, LUNG_DENSITY = 15.0, 19.0, 0.28

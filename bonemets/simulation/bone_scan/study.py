@@ -12,9 +12,9 @@ from bonemets.simulation.bone_scan.camera import Scene, detect, draw_acquisition
 from bonemets.simulation.bone_scan.truth import bone_map, outline_diffuse, outline_spots
 from bonemets.simulation.patient.grid import pixel_of
 from bonemets.simulation.patient.organs import draw_organs, draw_soft_tissue
-from bonemets.simulation.patient.patient.world import HOSPITAL, World
 from bonemets.simulation.patient.spots import Spot
 from bonemets.simulation.patient.subject import draw_subject
+from bonemets.simulation.patient.world import HOSPITAL, World
 from bonemets.simulation.skeleton.skeleton import Skeleton
 
 SIMULATION_VERSION = "1"
@@ -102,7 +102,8 @@ def simulate_study(skeleton: Skeleton, seed: int, patient: int, world: World = H
     acquisition = draw_acquisition(body, rng["acquisition"], world)
     views = (look(scene, True, acquisition), look(scene, False, acquisition))
     if world.camera_blur:
-        views = tuple(replace(v, image=ndimage.gaussian_filter(v.image, world.camera_blur)) for v in views)
+        front, back = (replace(v, image=ndimage.gaussian_filter(v.image, world.camera_blur)) for v in views)
+        views = (front, back)
     expected, scanned, scales = expose(views, acquisition)
     counts = detect(expected, acquisition, rng["noise"])
     acquisition["counts"] = [float(expected[..., v].sum(dtype=np.float64)) for v in range(2)]

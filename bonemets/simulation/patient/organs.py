@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bonemets.simulation.patient.body import Body
 from bonemets.simulation.patient.grid import COLUMNS, PIXEL, ROWS
-from bonemets.simulation.patient.patient.world import NEMA, World
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.anatomy import BONE_IDS
 from bonemets.simulation.skeleton.skeleton import Skeleton
 

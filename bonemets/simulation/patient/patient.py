@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bonemets.simulation.patient.patient.world import NEMA, World
+from bonemets.simulation.patient.world import NEMA, World
 
 _STAGES = ("patient", "pose", "body", "uptake", "organs", "benign", "lesions", "acquisition", "noise", "world")
 

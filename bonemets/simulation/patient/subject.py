@@ -11,11 +11,11 @@ from bonemets.simulation.patient.benign import draw_benign
 from bonemets.simulation.patient.body import Body, build_body
 from bonemets.simulation.patient.lesions import draw_lesions, draw_status, raise_axial_uptake
 from bonemets.simulation.patient.patient import draw_patient, generators
-from bonemets.simulation.patient.patient.uptake_parts import vary_parts
-from bonemets.simulation.patient.patient.warp import warp_skeleton
-from bonemets.simulation.patient.patient.world import NEMA, World
 from bonemets.simulation.patient.spots import Anatomy, Spot
 from bonemets.simulation.patient.uptake import draw_uptake
+from bonemets.simulation.patient.uptake_parts import vary_parts
+from bonemets.simulation.patient.warp import warp_skeleton
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.pose import Pose, draw_pose
 from bonemets.simulation.skeleton.skeleton import Skeleton
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bonemets.simulation.patient.patient.world import NEMA, World
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.anatomy import BONE_IDS, BONES, MIDPLANE_X, REGIONS, bones_of
 from bonemets.simulation.skeleton.skeleton import Skeleton
 

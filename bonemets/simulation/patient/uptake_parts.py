@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bonemets.simulation.patient.patient.world import World
+from bonemets.simulation.patient.world import World
 from bonemets.simulation.skeleton.anatomy import MIDPLANE_X, SIDES, bones_of
 from bonemets.simulation.skeleton.skeleton import Skeleton
 

@@ -15,8 +15,8 @@ def warp_skeleton(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Displace points by a few waves of 15 to 50 cm over the whole body, and flare or close the iliac wings.
 
-    A displacement of a few millimeters keeps neighboring bones together, since it is the same for both, and stays within
-    the soft tissue over them.
+    A displacement of a few millimeters keeps neighboring bones together, since it is the same for both, and stays
+    within the soft tissue over them.
 
     Args:
         skeleton: the bones.

@@ -1,7 +1,7 @@
 """What kind of patients and scans a cohort is drawn from.
 
-`NEMA` was fitted to one real scan (NEMA NM1, a large man, HDP at 1210 s); cohorts made before worlds had names are of it,
-and CT slices still are. `HOSPITAL` was fitted to 29 figures of 93 real views of another hospital (slim patients, little
+`NEMA` was fitted to one real scan (NEMA NM1, a large man); cohorts made before worlds had names are of it, and CT
+slices still are. `HOSPITAL` was fitted to 29 figures of 93 real views of another hospital (slim patients, little
 soft tissue, 8-bit pictures). The shifted worlds are for testing only: no network is trained or chosen on them.
 """
 
@@ -32,8 +32,8 @@ class World:
         bone_sigma: see ``region_sigma``.
         avidity_sigma: spread of the contrast between bone and soft tissue.
         regions: factors on the regions' uptake.
-        parts: factors on parts of bones (`bonemets.simulation.patient.patient.uptake_parts`); ``parts_sigma`` their lognormal spread.
-        parts_sigma: see ``parts``.
+        parts: factors on parts of bones (`bonemets.simulation.patient.uptake_parts`).
+        parts_sigma: their lognormal spread.
         posture: share of the patients with bent knees and feet turned far out or in.
         warp_mm: amplitude of the smooth free-form warp of the skeleton; 0: none.
         bladder_offset_m: mean and spread of the bladder's height, added to the model's.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bonemets.simulation.patient.patient.world import NEMA, World
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.anatomy import BONE_IDS, BONES, MIDPLANE_X, REGIONS
 from bonemets.simulation.skeleton.kinematics import product, rotation, turned
 from bonemets.simulation.skeleton.pose_draws import draw_curvature, draw_joint_angles, draw_proportions, vary_posture

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from bonemets.transforms.randomization.base import Range, RandomizedView, gaussian_spot
+from bonemets.transforms.randomization.base import RandomizedView, Range, gaussian_spot
 
 
 class RandBenignSpotsd(RandomizedView):

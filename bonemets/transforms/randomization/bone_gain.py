@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bonemets.transforms.randomization.base import Range, RandomizedView
+from bonemets.transforms.randomization.base import RandomizedView, Range
 
 
 class RandBoneGaind(RandomizedView):

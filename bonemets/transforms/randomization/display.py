@@ -15,8 +15,8 @@ from bonemets.transforms.randomization.base import RandomizedView, Range
 class RandDisplayd(RandomizedView):
     """Resample to coarser pixels and back, saturate, bend by a power, and round to 8 bit.
 
-    Many scans outlive their DICOM files as pictures only. Each step is drawn by itself: a scan may be resampled but keep
-    all its counts.
+    Many scans outlive their DICOM files as pictures only. Each step is drawn by itself: a scan may be resampled but
+    keep all its counts.
 
     Args:
         pixels: limits of the coarser grid, as a share of the rows and columns (1: none).
@@ -47,6 +47,7 @@ class RandDisplayd(RandomizedView):
     ) -> tuple[NDArray, NDArray]:
         """See `RandomizedView`."""
         height, width = counts.shape
+        counts = counts.astype(np.float32)
         if coarse := self.R.uniform() < 0.6:
             share = self.between(self.pixels)
             size = (max(round(width * share), 8), max(round(height * share), 8))
@@ -54,7 +55,9 @@ class RandDisplayd(RandomizedView):
         if self.R.uniform() < 0.5:
             top = float(np.percentile(counts, self.between(self.percentile)))
             if top > 0:
-                counts = top * np.clip(counts / top, 0, self.between((1.0, 3.0))) ** self.log_between(self.gamma)
+                counts = np.float32(top) * np.clip(counts / top, 0, self.between((1.0, 3.0))) ** self.log_between(
+                    self.gamma
+                )
                 step = top / self.between(self.levels)
                 counts = np.round(counts / step) * step
         if coarse:

@@ -18,9 +18,9 @@ CONTOUR = 0.42
 class RandLesionsd(RandomizedView):
     """Add hot lesions on bone: round ones, streaks along a rib or a shaft, chains that run together.
 
-    A lesion multiplies the counts of one bone by ``1 + contrast * shape``, where the shape is a sum of Gaussians along the
-    bone's own direction, within the bone blurred by the camera. Its mask is where its excess reaches 42 % of its maximum,
-    as in the simulator. Below a contrast of `visible` it is ignored. Put it before the noise is drawn.
+    A lesion multiplies the counts of one bone by ``1 + contrast * shape``, where the shape is a sum of Gaussians along
+    the bone's own direction, within the bone blurred by the camera. Its mask is where its excess reaches 42 % of its
+    maximum, as in the simulator. Below a contrast of `visible` it is ignored. Put it before the noise is drawn.
 
     Args:
         number: mean number of lesions in a view (Poisson).

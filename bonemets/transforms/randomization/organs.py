@@ -64,7 +64,7 @@ class _RandOrgand(RandomizedView):
 
 
 class RandBladderd(_RandOrgand):
-    """A bladder: dome, triangle with its tip down, crescent over a full bowel, or nearly empty; half as hot from behind.
+    """A bladder: dome, triangle with its tip down, crescent, or nearly empty; half as hot from behind.
 
     Args:
         level: see `_RandOrgand`; 0.4 to 6 times hot bone.
@@ -123,7 +123,8 @@ class RandUrined(_RandOrgand):
         total = np.zeros(shape, np.float32)
         for _ in range(self.R.randint(1, self.number + 1)):
             place = (frame.row(self.between((0.50, 0.62))), frame.middle + frame.height * self.R.normal(0, 0.018))
-            radii = (frame.height * self.log_between((0.002, 0.025)), frame.height * self.between((0.002, 0.008)))
+            long, wide = self.log_between((0.002, 0.025)), self.between((0.002, 0.008))
+            radii = (max(frame.height * long, 1.0), max(frame.height * wide, 1.0))
             spot = super_ellipse(shape, place, radii, self.R.normal(0, 0.5))
             blurred = ndimage.gaussian_filter(spot.astype(np.float32), self.between((0.8, 1.4)))
             total += np.float32(self.log_between(self.level)) * blurred

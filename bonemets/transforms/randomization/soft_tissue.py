@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bonemets.transforms.randomization.base import Range, RandomizedView
+from bonemets.transforms.randomization.base import RandomizedView, Range
 
 
 class RandSoftTissued(RandomizedView):
@@ -24,9 +24,7 @@ class RandSoftTissued(RandomizedView):
         prob: see `RandomizedView`.
     """
 
-    def __init__(
-        self, share: Range = (-0.3, 0.85), size: int = 9, image_key: str = "image", prob: float = 1.0
-    ) -> None:
+    def __init__(self, share: Range = (-0.3, 0.85), size: int = 9, image_key: str = "image", prob: float = 1.0) -> None:
         super().__init__(image_key=image_key, prob=prob)
         self.share, self.size = share, size
 
