@@ -2,8 +2,8 @@
 
 Tobin et al., "Domain randomization for transferring deep neural networks from simulation to the real world", IROS 2017.
 Each file is one idea. All are MONAI `Randomizable` dictionary transforms on counts, (1, H, W), before normalization;
-the overlay ``domain_randomization.yaml`` of the bone-scan bundles puts them in their order, with MONAI's own `RandFlipd`
-and `Rand2DElasticd` between them.
+the overlay ``domain_randomization.yaml`` of the bone-scan bundles puts them in their order, with MONAI's own
+`RandFlipd` and `Rand2DElasticd` between them.
 """
 
 from bonemets.transforms.randomization.acquisition import RandCountsd

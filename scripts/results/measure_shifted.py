@@ -2,14 +2,13 @@
 
 ::
 
-    python scripts/make_cohort.py results/cohorts/shifted_faint_40.yaml runs/faint
-    python scripts/measure_shifted.py runs/faint --bundle spect_msa_net_segmentation -o results/shifted/faint.yaml
+    python scripts/simulation/make_cohort.py results/cohorts/shifted_faint_30.yaml runs/faint
+    python scripts/results/measure_shifted.py runs/faint --bundle spect_msa_net_segmentation -o faint.yaml
 
 Every view is measured as it is, and once more as a picture: thinned to 0.95 million counts, cut off at 255, 97×385
-pixels of 8 bit, brought back to 1024×256. A finding at or above a level finds the lesions that it overlaps if a tenth of it
-is lesion (else the whole body, as one finding, would find them all); other findings are false positives, unless they lie
-mostly on ignored pixels. ``--weights BUNDLE=FILE`` measures
-other weights than the bundle's own.
+pixels of 8 bit, brought back to 1024×256. A finding at or above a level finds the lesions that it overlaps if a tenth
+of it is lesion (else the whole body, as one finding, would find them all); other findings are false positives, unless
+they lie mostly on ignored pixels. ``--weights BUNDLE=FILE`` measures other weights than the bundle's own.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from bonemets.metrics.baselines import BASELINES
 from bonemets.metrics.froc import THRESHOLDS, sensitivity_at
 from bonemets.metrics.lesions import IGNORE, LESION, lesion_components
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RATES = (1.0, 2.0, 4.0)
 # Scores of baselines are not pushed to 0 or 1 as a network's are: even steps beside those of the networks.
-LEVELS = np.unique(np.concatenate([THRESHOLDS, np.linspace(0.005, 0.95, 60)]))
+LEVELS = np.unique(np.concatenate([THRESHOLDS[::2], np.linspace(0.02, 0.9, 24)]))
 Detector = Callable[[PlanarScan], NDArray[np.float32]]
 
 
@@ -121,7 +120,7 @@ def main() -> None:
         about[name][guise] = entry
         print(f"{name:60s} {guise:8s} {entry}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text("# Made by scripts/measure_shifted.py.\n" + yaml.safe_dump(record, sort_keys=False))
+    options.out.write_text("# Made by scripts/results/measure_shifted.py.\n" + yaml.safe_dump(record, sort_keys=False))
 
 
 if __name__ == "__main__":
