@@ -14,7 +14,7 @@ from bonemets.simulation.patient.grid import pixel_of
 from bonemets.simulation.patient.organs import draw_organs, draw_soft_tissue
 from bonemets.simulation.patient.spots import Spot
 from bonemets.simulation.patient.subject import draw_subject
-from bonemets.simulation.patient.world import HOSPITAL, World
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.skeleton import Skeleton
 
 SIMULATION_VERSION = "1"
@@ -60,7 +60,7 @@ def target_label(study: SimulatedStudy) -> np.ndarray:
     return np.where(study.lesions > 0, 1, label).astype(np.uint8)
 
 
-def simulate_study(skeleton: Skeleton, seed: int, patient: int, world: World = HOSPITAL) -> SimulatedStudy:
+def simulate_study(skeleton: Skeleton, seed: int, patient: int, world: World = NEMA) -> SimulatedStudy:
     """Simulate one patient. The same arguments give the same bytes, in any process and order.
 
     Args:
