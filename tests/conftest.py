@@ -34,5 +34,5 @@ def cohort(tmp_path_factory, worker_id) -> Path:
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "shared_cohort"
     with FileLock(f"{folder}.lock"):
-        simulate_cohort(folder, patients=5, seed=7, folds=2, test_share=0.2)
+        simulate_cohort(folder, patients=5, seed=7, folds=2, test_share=0.2, world="nema")
     return folder

@@ -20,6 +20,15 @@ class Modality(StrEnum):
     skin = "skin"
 
 
+class World(StrEnum):
+    """What a bone scan's patients are drawn from: `bonemets.simulation.patient.world`."""
+
+    nema = "nema"
+    hospital = "hospital"
+    shifted_faint = "shifted_faint"
+    shifted_sharp = "shifted_sharp"
+
+
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write the cohort to.", show_default=False)],
     patients: Annotated[int, typer.Option("--patients", "-n", min=1, help="Number of patients.")] = 12,
@@ -30,6 +39,14 @@ def simulate(
             help="nm: whole-body bone scans. ct: axial CT slices of the same patients. skin: dermoscopic pictures."
         ),
     ] = Modality.nm,
+    world: Annotated[
+        World | None,
+        typer.Option(
+            help="What the scans' patients are drawn from: hospital (default), nema (default with CT slices), or one "
+            "of those for testing.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     folds: Annotated[int, typer.Option(min=1, help="Number of cross-validation folds.")] = 5,
     test_share: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of patients kept for testing.")] = 0.2,
@@ -51,6 +68,7 @@ def simulate(
                 patients,
                 seed,
                 modality=modality.value,
+                world=None if world is None else world.value,
                 workers=workers,
                 folds=folds,
                 test_share=test_share,

@@ -40,11 +40,12 @@ def _skeleton() -> Skeleton:
     return load_skeleton()
 
 
-def make_simulated_study(seed: int, patient: int) -> SimulatedStudy:
+def make_simulated_study(seed: int, patient: int, world: str = "nema") -> SimulatedStudy:
     """Simulate a patient on this process's skeleton, which is loaded once."""
     from bonemets.simulation import simulate_study
+    from bonemets.simulation.patient.world import find_world
 
-    return simulate_study(_skeleton(), seed=seed, patient=patient)
+    return simulate_study(_skeleton(), seed=seed, patient=patient, world=find_world(world))
 
 
 def make_simulated_ct(seed: int, patient: int) -> SimulatedCT:
@@ -64,7 +65,8 @@ def simulate_cohort(
     folds: int = 5,
     test_share: float = 0.2,
     progress: Progress | None = None,
-    make_study: MakeStudy = make_simulated_study,
+    world: str | None = None,
+    make_study: MakeStudy | None = None,
     make_ct: MakeCT = make_simulated_ct,
 ) -> dict[str, Any]:
     """Write a cohort, or finish or extend the one that is there.
@@ -84,7 +86,10 @@ def simulate_cohort(
         folds: number of folds of the training part, at most its number of patients.
         test_share: share of the patients that is kept for testing.
         progress: called with the numbers of patients that are ready and that are wanted.
-        make_study: makes a patient from seed and number; must be importable by name where workers > 1.
+        world: what the scans' patients are drawn from (`bonemets.simulation.patient.world`). Default: ``"hospital"``;
+            with CT slices, whose patients are those of ``"nema"``, that one.
+        make_study: makes a patient from seed and number, in place of the world's; must be importable by name where
+            workers > 1.
         make_ct: makes the same patient's CT slices.
 
     Returns:
@@ -100,7 +105,9 @@ def simulate_cohort(
         raise ValueError(f"modality must be 'nm', 'ct' or 'both', got {modality!r}")
     out = Path(out)
     progress = progress or (lambda done, total: None)
-    finished = finished_patients(out, patients, seed, modality)
+    world = world or default_world(modality)
+    make_study = make_study or partial(make_simulated_study, world=world)
+    finished = finished_patients(out, patients, seed, modality, world)
     missing = [number for number in range(1, patients + 1) if number not in finished]
     progress(patients - len(missing), patients)
     make = partial(_make_patient, out, seed=seed, modality=modality, make_study=make_study, make_ct=make_ct)
@@ -122,7 +129,14 @@ def simulate_cohort(
     return cohort
 
 
-def finished_patients(out: Path | str, patients: int, seed: int, modality: str = "nm") -> set[int]:
+def default_world(modality: str) -> str:
+    """The world that patients are drawn from unless another is named: CT slices are of ``"nema"``'s patients."""
+    return "hospital" if modality == "nm" else "nema"
+
+
+def finished_patients(
+    out: Path | str, patients: int, seed: int, modality: str = "nm", world: str | None = None
+) -> set[int]:
     """Make the cohort's folder, and find the patients that need not be made again.
 
     Clears what a run that was killed left half-written.
@@ -132,6 +146,7 @@ def finished_patients(out: Path | str, patients: int, seed: int, modality: str =
         patients: number of patients wanted.
         seed: seed wanted.
         modality: what is wanted of each, ``"nm"``, ``"ct"`` or ``"both"``.
+        world: what its patients are drawn from; see `simulate_cohort`.
 
     Returns:
         Numbers of the patients whose files are there and are as their records say.
@@ -146,13 +161,15 @@ def finished_patients(out: Path | str, patients: int, seed: int, modality: str =
     finished = set()
     wanted_of = [("seed", "seed", seed), ("simulator version", "simulation_version", SIMULATION_VERSION)]
     wanted_of += [("modality", "modality", modality)]
+    wanted_of += [("world", "world", world or default_world(modality))]
     if modality != "nm":
         wanted_of += [("CT simulator version", "ct_version", CT_VERSION)]
     for folder in sorted(out.glob("patient_*")):
         record = read_record(folder)
         for name, key, wanted in wanted_of:
-            if record.get(key) != wanted:
-                found = f"{name} {record.get(key)}, not {wanted}"
+            there = record.get(key, "nema" if key == "world" else None)  # older records name no world
+            if there != wanted:
+                found = f"{name} {there}, not {wanted}"
                 raise InputError(f"{out} holds a cohort with {found}; choose another folder or remove this one")
         if record["number"] > patients:
             advice = "ask for at least as many, or choose another folder"

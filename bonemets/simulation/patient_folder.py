@@ -74,6 +74,7 @@ def write_patient(
         "number": number,
         "seed": seed,
         "simulation_version": version,
+        "world": study.parameters.get("world", "hospital" if modality == "nm" else "nema"),
         "modality": modality,
         "lesion_pixels": {view: int((target[..., index] == 1).sum()) for index, view in enumerate(VIEWS)},
         "files": {},

@@ -17,6 +17,7 @@ def simulate(
     seed: int = 0,
     *,
     modality: Modality = "nm",
+    world: str | None = None,
     workers: int = 1,
     folds: int = 5,
     test_share: float = 0.2,
@@ -35,6 +36,8 @@ def simulate(
         seed: seed of the cohort.
         modality: ``"nm"`` whole-body bone scans, ``"ct"`` axial CT slices of the same patients, ``"both"``, or
             ``"skin"`` dermoscopic images.
+        world: what the scans' patients are drawn from (`bonemets.simulation.patient.world`): ``"hospital"``; with CT
+            slices ``"nema"``.
         workers: number of processes.
         folds: number of cross-validation folds of the training part.
         test_share: share of the patients that is kept for testing.
@@ -61,11 +64,11 @@ def simulate(
         from bonemets.simulation import load_skeleton
         from bonemets.simulation.cohort import finished_patients, simulate_cohort
 
-        if len(finished_patients(output, patients, seed, modality)) < patients:
+        if len(finished_patients(output, patients, seed, modality, world)) < patients:
             load_skeleton(progress=skeleton_progress)
         return simulate_cohort(
-            output, patients, seed, modality=modality, workers=workers, folds=folds, test_share=test_share,
-            progress=progress,
+            output, patients, seed, modality=modality, world=world, workers=workers, folds=folds,
+            test_share=test_share, progress=progress,
         )  # fmt: skip
     except ModuleNotFoundError as error:
         raise InputError(f"the simulator needs {error.name}; install it with: pip install 'bonemets[sim]'") from error

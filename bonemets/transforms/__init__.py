@@ -11,6 +11,19 @@ from bonemets.transforms.mask_writer import PlanarMaskWriter
 from bonemets.transforms.min_max import NormalizeMinMax, NormalizeMinMaxd
 from bonemets.transforms.noise import RandSaltAndPepper, RandSaltAndPepperd
 from bonemets.transforms.picture_writer import PictureMaskWriter
+from bonemets.transforms.randomization import (
+    RandBenignSpotsd,
+    RandBladderd,
+    RandBoneGaind,
+    RandCountsd,
+    RandDisplayd,
+    RandFieldOfViewd,
+    RandInjectiond,
+    RandKidneysd,
+    RandLesionsd,
+    RandSoftTissued,
+    RandUrined,
+)
 from bonemets.transforms.sliding_crops import SlidingCropsd, all_crops
 
 __all__ = [
@@ -32,8 +45,19 @@ __all__ = [
     "NormalizeMinMaxd",
     "PictureMaskWriter",
     "PlanarMaskWriter",
+    "RandBenignSpotsd",
+    "RandBladderd",
+    "RandBoneGaind",
+    "RandCountsd",
+    "RandDisplayd",
+    "RandFieldOfViewd",
+    "RandInjectiond",
+    "RandKidneysd",
+    "RandLesionsd",
     "RandSaltAndPepper",
     "RandSaltAndPepperd",
+    "RandSoftTissued",
+    "RandUrined",
     "RemoveBladder",
     "RemoveBladderd",
     "SlidingCropsd",

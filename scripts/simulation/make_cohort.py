@@ -33,7 +33,7 @@ KEYS = {
     "name": str, "modality": str, "patients": int, "seed": int, "folds": int, "test_share": float,
     "simulation_version": str, "datalist_sha256": (str, type(None)), "content_sha256": (str, type(None)),
 }  # fmt: skip
-OPTIONAL_KEYS = {"ct_version": str}
+OPTIONAL_KEYS = {"ct_version": str, "world": str}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -97,7 +97,8 @@ def make(recipe: dict[str, Any], folder: Path, workers: int = 1) -> dict[str, st
     if recipe["modality"] == "skin":
         simulate_picture_cohort(folder, recipe["patients"], recipe["seed"], **options)
     else:
-        simulate_cohort(folder, recipe["patients"], recipe["seed"], modality=recipe["modality"], **options)
+        modality, world = recipe["modality"], recipe.get("world", "nema")  # recipes older than worlds name none
+        simulate_cohort(folder, recipe["patients"], recipe["seed"], modality=modality, world=world, **options)
     datalist = datalist_of(recipe, folder)
     return {"datalist_sha256": datalist_hash(datalist), "content_sha256": content_hash(datalist)}
 

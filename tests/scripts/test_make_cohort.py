@@ -59,7 +59,8 @@ def test_the_content_hash_sees_labels_and_not_how_they_are_packed(cohort):
 def test_shipped_recipes_can_be_used(path):
     recipe = make_cohort.read_recipe(path)
     assert recipe["name"] == path.stem
-    assert recipe["patients"] * recipe["test_share"] >= 10
+    # No test part at all: its networks are tested on the shifted cohorts.
+    assert recipe["test_share"] == 0 or recipe["patients"] * recipe["test_share"] >= 10
     assert {recipe["datalist_sha256"] is None, recipe["content_sha256"] is None} in ({True}, {False})
 
 

@@ -28,6 +28,7 @@ from scipy.signal import fftconvolve
 from bonemets.simulation.patient.body import Body, Surfaces
 from bonemets.simulation.patient.grid import COLUMNS, PIXEL, ROWS
 from bonemets.simulation.patient.organs import FAT_UPTAKE, LUNG_UPTAKE
+from bonemets.simulation.patient.world import NEMA, World
 
 HOLE_DIAMETER, HOLE_LENGTH, INTRINSIC_FWHM = 0.0015, 0.0343, 0.0038
 MU_WATER, MU_BONE, LUNG_DENSITY = 15.0, 19.0, 0.28
@@ -92,14 +93,14 @@ class View:
     image: np.ndarray
 
 
-def draw_acquisition(body: Body, rng: np.random.Generator) -> dict[str, Any]:
+def draw_acquisition(body: Body, rng: np.random.Generator, world: World = NEMA) -> dict[str, Any]:
     """Draw the camera's settings.
 
     Counts: log-uniform 1.2 to 4.0 million in the anterior view. EANM 2016 (10.1007/s00259-016-3415-4) asks for more
     than 1.5 million, up to 40 % of 25 Swedish sites acquire fewer than they should (10.1186/s40658-022-00435-5), and
     the NEMA scan has 3.6 million. The field of view is 520 mm as in the NEMA scan, or up to the whole 578 mm.
     """
-    counts = float(np.exp(rng.uniform(np.log(1.2e6), np.log(4.0e6))))
+    counts = float(np.exp(rng.uniform(np.log(world.counts[0]), np.log(world.counts[1]))))
     columns = int(rng.choice([230, 236, 256], p=[0.4, 0.2, 0.4]))
     last = max(int(part.rows[-1]) for part in body.parts)
     first_row = max(0, min(int(part.rows[0]) for part in body.parts) - int(rng.integers(8, 48)))
@@ -117,8 +118,8 @@ def draw_acquisition(body: Body, rng: np.random.Generator) -> dict[str, Any]:
         "background_per_pixel": float(rng.uniform(0.10, 0.25) * counts / 3.6e6),
         "row_blending": float(rng.uniform(0.0, 0.025)),
         "body_contouring": bool(rng.uniform() < 0.5),
-        "anterior_gap_mm": float(rng.uniform(15, 45)),
-        "posterior_gap_mm": float(rng.uniform(40, 65)),
+        "anterior_gap_mm": float(rng.uniform(15, 45) + world.gap_mm[0]),
+        "posterior_gap_mm": float(rng.uniform(40, 65) + world.gap_mm[1]),
     }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from bonemets.simulation.bone_scan.camera import Scene, acquire, detect, draw_acquisition, project_view
 from bonemets.simulation.bone_scan.truth import bone_map, outline_diffuse, outline_spots
@@ -13,6 +14,7 @@ from bonemets.simulation.patient.grid import pixel_of
 from bonemets.simulation.patient.organs import draw_organs, draw_soft_tissue
 from bonemets.simulation.patient.spots import Spot
 from bonemets.simulation.patient.subject import draw_subject
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.skeleton import Skeleton
 
 SIMULATION_VERSION = "1"
@@ -58,13 +60,14 @@ def target_label(study: SimulatedStudy) -> np.ndarray:
     return np.where(study.lesions > 0, 1, label).astype(np.uint8)
 
 
-def simulate_study(skeleton: Skeleton, seed: int, patient: int) -> SimulatedStudy:
+def simulate_study(skeleton: Skeleton, seed: int, patient: int, world: World = NEMA) -> SimulatedStudy:
     """Simulate one patient. The same arguments give the same bytes, in any process and order.
 
     Args:
         skeleton: what :func:`bonemets.simulation.load_skeleton` returned.
         seed: seed of the cohort, at least 0.
         patient: index of the patient in the cohort, from 1.
+        world: what patients and scans are drawn from.
 
     Returns:
         The study.
@@ -72,7 +75,7 @@ def simulate_study(skeleton: Skeleton, seed: int, patient: int) -> SimulatedStud
     Raises:
         ValueError: if ``seed`` or ``patient`` is out of range.
     """
-    subject = draw_subject(skeleton, seed, patient)
+    subject = draw_subject(skeleton, seed, patient, world)
     person, status, rng, points, body = subject.person, subject.status, subject.rng, subject.points, subject.body
     anatomy, lesions, benign = subject.anatomy, subject.lesions, subject.benign
     diffuse: Spot | None = None
@@ -80,8 +83,8 @@ def simulate_study(skeleton: Skeleton, seed: int, patient: int) -> SimulatedStud
         excess = (anatomy.concentration - subject.normal_concentration) * skeleton.volume
         diffuse = Spot(status["lesions"] + 1, np.flatnonzero(excess > 0), excess[excess > 0])
         status["diffuse_label"] = diffuse.id
-    organs, organ_parameters = draw_organs(skeleton, points, person, status["superscan"], rng["organs"])
-    soft, soft_parameters = draw_soft_tissue(body, skeleton, points, person, status["superscan"], rng["uptake"])
+    organs, organ_parameters = draw_organs(skeleton, points, person, status["superscan"], rng["organs"], world)
+    soft, soft_parameters = draw_soft_tissue(body, skeleton, points, person, status["superscan"], rng["uptake"], world)
 
     activity = anatomy.concentration * skeleton.volume
     for spot in (*lesions, *benign):
@@ -96,8 +99,11 @@ def simulate_study(skeleton: Skeleton, seed: int, patient: int) -> SimulatedStud
         soft=soft,
         body=body,
     )
-    acquisition = draw_acquisition(body, rng["acquisition"])
+    acquisition = draw_acquisition(body, rng["acquisition"], world)
     views = (project_view(scene, True, acquisition), project_view(scene, False, acquisition))
+    if world.camera_blur:
+        front, back = (replace(v, image=ndimage.gaussian_filter(v.image, world.camera_blur)) for v in views)
+        views = (front, back)
     expected, scanned, scales = acquire(views, acquisition)
     counts = detect(expected, acquisition, rng["noise"])
     acquisition["counts"] = [float(expected[..., v].sum(dtype=np.float64)) for v in range(2)]
@@ -120,6 +126,7 @@ def simulate_study(skeleton: Skeleton, seed: int, patient: int) -> SimulatedStud
         **{name: _displayed(*images) for name, images in maps.items()},
         parameters={
             "simulation_version": SIMULATION_VERSION,
+            "world": world.name,
             "seed": seed,
             "patient_index": patient,
             "patient": person,

@@ -55,7 +55,12 @@ class Body:
 
 
 def build_body(
-    skeleton: Skeleton, pose: Pose, points: np.ndarray, patient: dict[str, Any], rng: np.random.Generator
+    skeleton: Skeleton,
+    pose: Pose,
+    points: np.ndarray,
+    patient: dict[str, Any],
+    rng: np.random.Generator,
+    top_margin: float | None = None,
 ) -> Body:
     """Wrap a body of the patient's weight around the posed skeleton.
 
@@ -65,12 +70,14 @@ def build_body(
         points: (P, 3) all bone points, posed.
         patient: sex, weight and so on.
         rng: random generator of this stage.
+        top_margin: distance from the vertex to the first row in meters; None: drawn.
 
     Returns:
         The body, with surfaces on the image grid.
     """
     hull = pose.apply(skeleton.hull, skeleton.hull_bone)
     margin = float(rng.uniform(0.04, 0.20))  # the scan starts above the head
+    margin = margin if top_margin is None else top_margin
     top = float(hull[:, 2].max()) + margin
     marks = Landmarks(hull, skeleton.hull_bone, row_heights(top))
     shape = {

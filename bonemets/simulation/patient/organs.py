@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from bonemets.simulation.patient.body import Body
 from bonemets.simulation.patient.grid import COLUMNS, PIXEL, ROWS
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.anatomy import BONE_IDS
 from bonemets.simulation.skeleton.skeleton import Skeleton
 
@@ -70,7 +71,12 @@ class Cloud:
 
 
 def draw_organs(
-    skeleton: Skeleton, points: np.ndarray, patient: dict[str, Any], superscan: bool, rng: np.random.Generator
+    skeleton: Skeleton,
+    points: np.ndarray,
+    patient: dict[str, Any],
+    superscan: bool,
+    rng: np.random.Generator,
+    world: World = NEMA,
 ) -> tuple[Cloud, dict[str, Any]]:
     """Draw the organs.
 
@@ -80,6 +86,7 @@ def draw_organs(
         patient: sex and age.
         superscan: the skeleton has taken up nearly everything; kidneys and bladder are faint.
         rng: random generator of this stage.
+        world: what patients are drawn from.
 
     Returns:
         The organs' points, and the parameters drawn (concentrations relative to muscle).
@@ -91,8 +98,8 @@ def draw_organs(
     cloud = Cloud()
     fade = 0.12 if superscan else 1.0
     parameters: dict[str, Any] = {}
-    parameters["kidneys"] = _kidneys(cloud, center("L1"), center("L2"), fade, rng)
-    parameters["bladder"] = _bladder(cloud, center("hip_right", "hip_left"), patient, fade, rng)
+    parameters["kidneys"] = _kidneys(cloud, center("L1"), center("L2"), fade, rng, world)
+    parameters["bladder"] = _bladder(cloud, center("hip_right", "hip_left"), patient, fade, rng, world)
     heart = center("T8") + np.array([0.022, -0.085, 0.0])
     pool = float(rng.uniform(0.2, 0.7))
     cloud.ellipsoid(rng, heart, (0.045, 0.040, 0.045), pool)  # blood pool above the surrounding soft tissue
@@ -108,13 +115,17 @@ def draw_organs(
         cloud.ellipsoid(rng, jaw + np.array([sign * 0.026, 0.0, -0.018]), (0.011, 0.013, 0.009), salivary)
     cloud.ellipsoid(rng, jaw + np.array([0.0, -0.018, 0.058]), (0.013, 0.020, 0.018), nasal)
     parameters |= {"blood_pool": pool, "liver": liver, "thyroid": thyroid, "salivary": salivary, "nasal": nasal}
-    parameters["injection"] = _injection(cloud, skeleton, points, rng)
-    parameters["contamination"] = _contamination(cloud, center("hip_right", "hip_left"), center("femur_left"), rng)
+    parameters["injection"] = _injection(cloud, skeleton, points, rng, world)
+    parameters["contamination"] = _contamination(
+        cloud, center("hip_right", "hip_left"), center("femur_left"), rng, world
+    )
     return cloud, parameters
 
 
-def _kidneys(cloud: Cloud, l1: np.ndarray, l2: np.ndarray, fade: float, rng: np.random.Generator) -> dict[str, float]:
-    level = float(rng.lognormal(np.log(3.0), 0.40) * fade)
+def _kidneys(
+    cloud: Cloud, l1: np.ndarray, l2: np.ndarray, fade: float, rng: np.random.Generator, world: World
+) -> dict[str, float]:
+    level = float(rng.lognormal(np.log(world.kidney_level), 0.40) * fade)
     drawn = {}
     for name, sign in (("right", -1), ("left", 1)):
         single = rng.uniform() < 0.012  # removed or not working
@@ -134,14 +145,21 @@ def _kidneys(cloud: Cloud, l1: np.ndarray, l2: np.ndarray, fade: float, rng: np.
 
 
 def _bladder(
-    cloud: Cloud, pelvis: np.ndarray, patient: dict[str, Any], fade: float, rng: np.random.Generator
+    cloud: Cloud, pelvis: np.ndarray, patient: dict[str, Any], fade: float, rng: np.random.Generator, world: World
 ) -> dict[str, float]:
     """Full to nearly empty; dome-shaped with a flat floor."""
-    level = float(rng.lognormal(np.log(16.0), 0.7) * np.sqrt(fade))
+    level = float(rng.lognormal(np.log(world.bladder_level[0]), world.bladder_level[1]) * np.sqrt(fade))
     size = float(rng.uniform(0.45, 1.15))
     radii = (0.044 * size, 0.034 * size, 0.036 * size)
     middle = pelvis + np.array([rng.normal(0, 0.005), -0.030, -0.036 + 0.020 * size])
-    cloud.ellipsoid(rng, middle, radii, level, floor=-0.45)
+    if not world.bladder_shape:
+        cloud.ellipsoid(rng, middle, radii, level, floor=-0.45)
+    else:
+        middle = middle + np.array([0.0, 0.0, rng.normal(*world.bladder_offset_m)])
+        across, deep, tall = (float(radius * rng.lognormal(0, world.bladder_shape)) for radius in radii)
+        cloud.ellipsoid(rng, middle, (across, deep, tall), level, floor=float(rng.choice([-1.0, -0.45, -0.1, 0.2])))
+        if rng.uniform() < 0.3:  # the neck of a full bladder: a triangle with its tip down
+            cloud.ellipsoid(rng, middle - np.array([0, 0, 0.7 * tall]), (0.45 * across, 0.5 * deep, 0.8 * tall), level)
     urethra = float(rng.uniform(0.0, 1.6)) if patient["sex"] == "M" else 0.0
     if urethra:  # urine and blood pool in the genitals, clear in the real scan
         bump = pelvis + np.array([0.0, -0.085, -0.135]) + rng.normal(0, 0.004, 3)
@@ -149,7 +167,9 @@ def _bladder(
     return {"concentration": level, "size": size, "genital": urethra}
 
 
-def _injection(cloud: Cloud, skeleton: Skeleton, points: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+def _injection(
+    cloud: Cloud, skeleton: Skeleton, points: np.ndarray, rng: np.random.Generator, world: World
+) -> dict[str, Any]:
     """Residue at the injection site: usually little; sometimes extravasated."""
     side = str(rng.choice(["right", "left"]))
     site, bone, shift = (
@@ -157,7 +177,8 @@ def _injection(cloud: Cloud, skeleton: Skeleton, points: np.ndarray, rng: np.ran
         ("wrist", f"radius_{side}", 0.0),
         ("hand", f"metacarpal_3_{side}", 0.006),
     )[rng.choice(3, p=[0.55, 0.15, 0.30])]
-    kind = str(rng.choice(["none", "residue", "extravasation"], p=[0.62, 0.30, 0.08]))
+    residue, leak = 0.30 * min(world.artifacts, 2.0), 0.08 * min(world.artifacts, 2.0)
+    kind = str(rng.choice(["none", "residue", "extravasation"], p=[1 - residue - leak, residue, leak]))
     part = points[skeleton.points_of(bone)]
     lowest = part[part[:, 2] < np.percentile(part[:, 2], 8)].mean(axis=0)
     middle = lowest + np.array([0.0, -0.02 + shift, 0.0]) + rng.normal(0, 0.006, 3)
@@ -172,9 +193,13 @@ def _injection(cloud: Cloud, skeleton: Skeleton, points: np.ndarray, rng: np.ran
     return {"kind": kind, "side": side, "site": site, "activity": activity}
 
 
-def _contamination(cloud: Cloud, pelvis: np.ndarray, thigh: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+def _contamination(
+    cloud: Cloud, pelvis: np.ndarray, thigh: np.ndarray, rng: np.random.Generator, world: World
+) -> dict[str, Any]:
     """Drops of urine on clothing, in some patients."""
-    count = int(rng.choice([0, 1, 2, 3], p=[0.92, 0.04, 0.025, 0.015]))
+    count = int(
+        rng.choice([0, 1, 2, 3], p=[1 - 0.08 * world.artifacts, *(world.artifacts * np.array([0.04, 0.025, 0.015]))])
+    )
     spots = []
     for _ in range(count):
         place = pelvis + np.array([rng.normal(0, 0.05), -0.11, rng.uniform(-0.28, -0.10)])
@@ -191,6 +216,7 @@ def draw_soft_tissue(
     patient: dict[str, Any],
     superscan: bool,
     rng: np.random.Generator,
+    world: World = NEMA,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Concentration of the soft tissue per pixel: mottled, paler in the head, a little brighter in the trunk.
 
@@ -198,7 +224,7 @@ def draw_soft_tissue(
         (rows, columns) float32 map of the lean tissue's concentration (muscle of an average patient = 1), and the
         parameters drawn.
     """
-    level = float(rng.lognormal(np.log(0.85), 0.22)) * (0.6 if superscan else 1.0)
+    level = float(rng.lognormal(np.log(world.soft_tissue[0]), world.soft_tissue[1])) * (0.6 if superscan else 1.0)
     coarse = ndimage.zoom(ndimage.gaussian_filter(rng.normal(size=(72, 24)), 0.8), (ROWS / 72, COLUMNS / 24), order=1)
     fine = ndimage.gaussian_filter(rng.normal(size=(ROWS // 2, COLUMNS // 2)).astype(np.float32), 2.2)
     fine = np.repeat(np.repeat(fine, 2, axis=0), 2, axis=1)
@@ -208,7 +234,7 @@ def draw_soft_tissue(
     brow = np.percentile(skull[:, 2], 40)
     pelvis = points[skeleton.points_of(BONE_IDS["sacrum"])][:, 2].mean()
     brain = np.interp(z, [brow - 0.02, brow + 0.02], [1.0, 0.45])
-    legs = float(rng.normal(0.86, 0.06))
+    legs = float(rng.normal(world.leg_soft_tissue, 0.06))
     limb = np.interp(z, [knee[:, 2].mean() - 0.1, pelvis - 0.18, pelvis - 0.05], [legs, legs, 1.0])
     field = level * mottle * (brain * limb)[:, None]
     return np.clip(field, 0.05, None).astype(np.float32), {"soft_tissue": level, "leg_soft_tissue": legs}

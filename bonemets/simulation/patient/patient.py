@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-_STAGES = ("patient", "pose", "body", "uptake", "organs", "benign", "lesions", "acquisition", "noise")
+from bonemets.simulation.patient.world import NEMA, World
+
+_STAGES = ("patient", "pose", "body", "uptake", "organs", "benign", "lesions", "acquisition", "noise", "world")
 
 
 def generators(seed: int, patient: int) -> dict[str, np.random.Generator]:
@@ -22,7 +24,7 @@ def generators(seed: int, patient: int) -> dict[str, np.random.Generator]:
     return {stage: np.random.default_rng([seed, patient, i]) for i, stage in enumerate(_STAGES)}
 
 
-def draw_patient(rng: np.random.Generator) -> dict[str, Any]:
+def draw_patient(rng: np.random.Generator, world: World = NEMA) -> dict[str, Any]:
     """Draw a patient.
 
     Age and share of women: 168 patients with lung cancer and bone metastases, 58.2 ± 9.9 years (29 to 81), 39 % women
@@ -34,8 +36,8 @@ def draw_patient(rng: np.random.Generator) -> dict[str, Any]:
     """
     female = bool(rng.uniform() < 0.39)
     age = int(np.clip(round(rng.normal(56.7 if female else 59.1, 9.9)), 29, 81))
-    height = float(np.clip(rng.normal(1.605 if female else 1.725, 0.068), 1.45, 1.95))
-    bmi = float(np.clip(24.9 * rng.lognormal(0.0, 0.165 if female else 0.145), 17.0, 40.0))
+    height = float(np.clip(rng.normal(world.height_m[0 if female else 1], 0.068), 1.45, 1.95))
+    bmi = float(np.clip(world.bmi * rng.lognormal(0.0, 0.165 if female else 0.145), 17.0, 40.0))
     return {
         "sex": "F" if female else "M",
         "age_years": age,

@@ -13,6 +13,9 @@ from bonemets.simulation.patient.lesions import draw_lesions, draw_status, raise
 from bonemets.simulation.patient.patient import draw_patient, generators
 from bonemets.simulation.patient.spots import Anatomy, Spot
 from bonemets.simulation.patient.uptake import draw_uptake
+from bonemets.simulation.patient.uptake_parts import vary_parts
+from bonemets.simulation.patient.warp import warp_skeleton
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.pose import Pose, draw_pose
 from bonemets.simulation.skeleton.skeleton import Skeleton
 
@@ -52,13 +55,14 @@ class Subject:
     benign: list[Spot]
 
 
-def draw_subject(skeleton: Skeleton, seed: int, patient: int) -> Subject:
+def draw_subject(skeleton: Skeleton, seed: int, patient: int, world: World = NEMA) -> Subject:
     """Draw one patient.
 
     Args:
         skeleton: what :func:`bonemets.simulation.load_skeleton` returned.
         seed: seed of the cohort, at least 0.
         patient: number of the patient in the cohort, from 1.
+        world: what patients are drawn from.
 
     Raises:
         ValueError: if ``seed`` or ``patient`` is out of range.
@@ -68,12 +72,16 @@ def draw_subject(skeleton: Skeleton, seed: int, patient: int) -> Subject:
     if patient < 1:
         raise ValueError(f"patient must be at least 1, got {patient}")
     rng = generators(seed, patient)
-    person = draw_patient(rng["patient"])
+    person = draw_patient(rng["patient"], world)
     status = draw_status(rng["lesions"])
-    pose = draw_pose(skeleton, person, rng["pose"])
+    pose = draw_pose(skeleton, person, rng["pose"], world, rng["world"])
     points = pose.apply(skeleton.position, skeleton.bone)
-    body = build_body(skeleton, pose, points, person, rng["body"])
-    concentration, uptake = draw_uptake(skeleton, person, rng["uptake"])
+    body = build_body(skeleton, pose, points, person, rng["body"], _top_margin(world, rng["world"]))
+    if world.warp_mm:
+        points, pose.parameters["warp"] = warp_skeleton(skeleton, points, world.warp_mm, rng["world"])
+    concentration, uptake = draw_uptake(skeleton, person, rng["uptake"], world)
+    if world.parts or world.parts_sigma:
+        uptake["parts"] = vary_parts(skeleton, concentration, world, rng["world"])
     anatomy = Anatomy(skeleton, points, concentration)
     if status["superscan"]:
         anatomy = Anatomy(skeleton, points, raise_axial_uptake(anatomy, rng["lesions"]))
@@ -95,3 +103,10 @@ def draw_subject(skeleton: Skeleton, seed: int, patient: int) -> Subject:
         lesions,
         benign,
     )
+
+
+def _top_margin(world: World, rng: np.random.Generator) -> float | None:
+    """Distance from the vertex to the first row in meters; None: as the body's stage draws it."""
+    if world.top_margin_m is None:
+        return None
+    return float(np.clip(rng.lognormal(np.log(world.top_margin_m), 0.55), 0.015, 0.20))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.anatomy import BONE_IDS, BONES, MIDPLANE_X, REGIONS, bones_of
 from bonemets.simulation.skeleton.skeleton import Skeleton
 
@@ -156,7 +157,7 @@ def _joint_term(skeleton: Skeleton) -> np.ndarray:
 
 
 def draw_uptake(
-    skeleton: Skeleton, patient: dict[str, Any], rng: np.random.Generator
+    skeleton: Skeleton, patient: dict[str, Any], rng: np.random.Generator, world: World = NEMA
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Draw one patient's concentration at every point of the skeleton.
 
@@ -168,12 +169,16 @@ def draw_uptake(
         skeleton: the bones.
         patient: sex and age.
         rng: random generator of this stage.
+        world: factors on the regions, and spreads.
 
     Returns:
         (P,) float32 concentration (muscle = 1), and the parameters drawn.
     """
     years = patient["age_years"] - 58
-    regions = {name: float(value * rng.lognormal(0, 0.10)) for name, value in REGION_UPTAKE.items()}
+    regions = {
+        name: float(value * world.regions.get(name, 1.0) * rng.lognormal(0, world.region_sigma))
+        for name, value in REGION_UPTAKE.items()
+    }
     for name in ("thoracic_spine", "lumbar_spine", "pelvis", "sacrum"):
         regions[name] *= 1 - 0.004 * years
     for name in ("femora", "humeri", "lower_legs", "forearms"):
@@ -181,11 +186,11 @@ def draw_uptake(
     if patient["sex"] == "F" and patient["age_years"] > 52:
         regions["skull"] *= float(rng.uniform(1.0, 1.35))
     # contrast between bone and soft tissue: time after injection, kidney function, hydration
-    avidity = float(rng.lognormal(0.10, 0.22))
+    avidity = float(rng.lognormal(0.10, world.avidity_sigma))
     joints = float(rng.lognormal(0.0, 0.30) * (1 + 0.008 * years))
     bones, wear = np.ones(len(BONES) + 1, np.float32), np.ones(len(BONES) + 1, np.float32)
     for label, name in BONES.items():
-        bones[label] = avidity * regions[REGIONS[name]] * rng.lognormal(0, 0.08)
+        bones[label] = avidity * regions[REGIONS[name]] * rng.lognormal(0, world.bone_sigma)
         wear[label] = joints * rng.lognormal(0, 0.30)
     pattern, joint = relative_pattern(skeleton)
     concentration = bones[skeleton.bone] * (pattern + wear[skeleton.bone] * joint)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from bonemets.simulation.patient.world import NEMA, World
 from bonemets.simulation.skeleton.anatomy import BONE_IDS, BONES, MIDPLANE_X, REGIONS
 from bonemets.simulation.skeleton.kinematics import product, rotation, turned
-from bonemets.simulation.skeleton.pose_draws import draw_curvature, draw_joint_angles, draw_proportions
+from bonemets.simulation.skeleton.pose_draws import draw_curvature, draw_joint_angles, draw_proportions, vary_posture
 from bonemets.simulation.skeleton.skeleton import Skeleton
 
 _HIP_Z, _SHOULDER_Z, _NECK_Z = 0.925, 1.475, 1.505
@@ -60,7 +61,13 @@ class Pose:
         return moved
 
 
-def draw_pose(skeleton: Skeleton, patient: dict[str, Any], rng: np.random.Generator) -> Pose:
+def draw_pose(
+    skeleton: Skeleton,
+    patient: dict[str, Any],
+    rng: np.random.Generator,
+    world: World = NEMA,
+    extra: np.random.Generator | None = None,
+) -> Pose:
     """Draw one patient's proportions and posture.
 
     Ranges are chosen by eye against the NEMA NM1 scan unless a source is named at the constant.
@@ -69,12 +76,17 @@ def draw_pose(skeleton: Skeleton, patient: dict[str, Any], rng: np.random.Genera
         skeleton: the bones.
         patient: what `bonemets.simulation.patient.patient.draw_patient` returns (sex, age_years, height_m, bmi).
         rng: random generator of this stage.
+        world: lengths of head and neck, and how often the posture is unusual.
+        extra: random generator of what worlds add.
 
     Returns:
         The pose and its parameters.
     """
     angles = draw_joint_angles(patient, rng)
+    if extra is not None and extra.uniform() < world.posture:
+        vary_posture(angles, extra)
     size = draw_proportions(patient, rng)
+    size |= {"neck": world.neck, "head": size["head"] * world.head}
     curve = draw_curvature(patient, rng)
     rotations, positions = skeleton.tree.poses(angles)
     matrix = rotations[skeleton.bone_body].copy()
@@ -132,11 +144,11 @@ def _resize(bone: str, region: str, side: int, size: dict[str, float], thickness
 
     if region == "skull":
         joint = np.array([0.0, _HEAD_Y - _SPINE_Y, 1.60])
-        target = np.array([0.0, joint[1], top + (1.60 - _NECK_Z) * (size["head"] + size["trunk"]) / 2])
+        target = np.array([0.0, joint[1], top + (1.60 - _NECK_Z) * size["neck"] * (size["head"] + size["trunk"]) / 2])
         tall = 1.06 * size["head"]  # the model measures 195 mm from vertex to chin, men about 230 mm with soft tissue
         return [scaled(size["head_width"], size["head_depth"], tall, joint, target)]
     if region == "cervical_spine":
-        z = (size["head"] + size["trunk"]) / 2
+        z = size["neck"] * (size["head"] + size["trunk"]) / 2
         return [scaled(size["spine_width"], size["spine_width"], z, np.array([0, 0, _NECK_Z]), np.array([0, 0, top]))]
     if region in _LEG:
         anchor = np.array([side * _HIP_X, 0.0, 0.0])

@@ -42,6 +42,23 @@ def draw_joint_angles(patient: dict[str, Any], rng: np.random.Generator) -> dict
     return angles
 
 
+def vary_posture(angles: dict[str, float], rng: np.random.Generator) -> None:
+    """Turn feet far out or in, bend knees over a cushion, let arms lie apart, in place.
+
+    Args:
+        angles: what :func:`draw_joint_angles` returned.
+        rng: random generator.
+    """
+    both = rng.uniform(-0.45, 0.20)
+    for side in ("r", "l"):
+        angles[f"hip_rotation_{side}"] = float(both + rng.normal(0, 0.12))
+        angles[f"hip_adduction_{side}"] += float(rng.normal(-0.01, 0.025))
+        angles[f"knee_angle_{side}"] = float(rng.uniform(0.0, 0.45))
+        angles[f"ankle_angle_{side}"] = float(rng.uniform(-0.6, 0.05))
+        angles[f"shoulder_rot_{side}"] += float(rng.normal(0, 0.25))
+        angles[f"elbow_flexion_{side}"] += float(rng.uniform(0.0, 0.45))
+
+
 def draw_proportions(patient: dict[str, Any], rng: np.random.Generator) -> dict[str, float]:
     """Scale factors. Women: narrower shoulders and chest, wider pelvis, smaller head (chosen by eye)."""
     female = patient["sex"] == "F"
