@@ -48,6 +48,14 @@ def as_picture(counts: NDArray, rng: np.random.Generator, total: float = 0.95e6)
     return np.maximum(np.asarray(Image.fromarray(gray).resize((width, height), Image.Resampling.BICUBIC)), 0)
 
 
+def _baseline(find: Callable[[NDArray], NDArray[np.float32]]) -> Detector:
+    return lambda scan: find(scan.pixels[..., 0])
+
+
+def _network(predictor: BundlePredictor) -> Detector:
+    return lambda scan: predictor.predict(scan).probability[..., 0]
+
+
 def count(score: NDArray, label: NDArray, levels: NDArray) -> tuple[int, NDArray, NDArray]:
     """Number of lesions, and lesions found and false positives at every level."""
     lesions, number = lesion_components(label == LESION)
@@ -86,16 +94,14 @@ def main() -> None:
     parser.add_argument("--patients", type=int, help="only the first so many")
     parser.add_argument("-o", "--out", type=Path, required=True)
     options = parser.parse_args()
-    detectors: dict[str, Detector] = {
-        name: lambda scan, find=find: find(scan.pixels[..., 0]) for name, find in BASELINES.items()
-    }
+    detectors: dict[str, Detector] = {name: _baseline(find) for name, find in BASELINES.items()}
     about: dict[str, dict] = {name: {} for name in BASELINES}
     thresholds: dict[str, float] = {}
     for name in [*options.bundle, *options.weights]:
         bundle, _, file = name.partition("=")
         predictor = BundlePredictor(ROOT / "bundles" / bundle, weights=file or None)
         key = bundle if not file else f"{bundle}, {file_sha256(Path(file))[:8]}"
-        detectors[key] = lambda scan, predictor=predictor: predictor.predict(scan).probability[..., 0]
+        detectors[key] = _network(predictor)
         about[key] = {"weights_sha256": file_sha256(predictor.weights), "threshold": predictor.threshold}
         thresholds[key] = predictor.threshold
     sums: dict[tuple[str, str], list] = {}

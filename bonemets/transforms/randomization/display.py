@@ -59,7 +59,7 @@ class RandDisplayd(RandomizedView):
                     self.gamma
                 )
                 step = top / self.between(self.levels)
-                counts = np.round(counts / step) * step
+                counts = (np.round(counts / step) * step).astype(np.float32)
         if coarse:
             counts = _resized(counts, (width, height), Image.Resampling.BICUBIC)
         if self.R.uniform() < 0.5:

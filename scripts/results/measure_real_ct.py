@@ -12,7 +12,7 @@ A finding is a connected component in one slice. It **hits** a box with an IoU o
 in that slice; a box is hit if it is in one of the slices. A finding that hits no box is a **false positive**, unless
 half of it lies within boxes. Nothing is chosen on these images. Example::
 
-    python scripts/measure_real_ct.py --boxes BLDS --slices CADLAB -o results/real_ct.yaml --pictures FOLDER
+    python scripts/results/measure_real_ct.py --boxes BLDS --slices CADLAB -o results/real_ct.yaml --pictures FOLDER
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from bonemets.engines.bundles import file_sha256, find_bundle
 from numpy.typing import NDArray
 from PIL import Image
 
 from bonemets.data.ct import CTScan, read_ct
 from bonemets.data.files import write_bytes
-from bonemets.engines.bundles import file_sha256, find_bundle
 from bonemets.engines.predictor import BundlePredictor
 from bonemets.errors import InputError
 from bonemets.metrics.lesions import lesion_components, pairwise_overlap
@@ -235,7 +235,7 @@ def main() -> int:
             record["measured"][name] = measure(cases, predictor.threshold, folder)
             print(yaml.safe_dump({name: record["measured"][name]}, sort_keys=False), flush=True)
         if options.output:
-            text = "# Made by scripts/measure_real_ct.py.\n" + yaml.safe_dump(record, sort_keys=False)
+            text = "# Made by scripts/results/measure_real_ct.py.\n" + yaml.safe_dump(record, sort_keys=False)
             write_bytes(options.output, text.encode())
     except InputError as error:
         print(error, file=sys.stderr)
