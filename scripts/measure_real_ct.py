@@ -4,7 +4,7 @@ Two public data sets, as they are stored:
 
 - ``--boxes``: patches with boxes around bone lesions (NIfTI files; ``image_bone_lesions.csv`` with ``image_path``, the
   centers ``x``, ``y``, ``z`` in DICOM's mm and the extents ``width``, ``height``, ``depth``). A patch is much smaller
-  than a slice, so each is measured twice: alone, and in the middle of a slice of 400 mm (``--field``), mirrored outward.
+  than a slice, so each is measured twice: alone, and in the middle of a slice of 400 mm (``--field``), mirrored out.
 - ``--slices``: 8-bit slices without lesions that anyone has drawn. Each is measured twice: as the picture that it is,
   and with its window (−175 to 275 HU, ``--window``) undone.
 
