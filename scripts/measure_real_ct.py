@@ -31,9 +31,9 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from bonemets.data.ct import CTScan, read_ct
+from bonemets.bundle.folders import file_sha256, find_bundle
+from bonemets.data.ct.scan import CTScan, read_ct
 from bonemets.data.files import write_bytes
-from bonemets.engines.bundles import file_sha256, find_bundle
 from bonemets.engines.predictor import BundlePredictor
 from bonemets.errors import InputError
 from bonemets.metrics.lesions import lesion_components, pairwise_overlap
