@@ -9,8 +9,8 @@ Two public data sets, as they are stored:
   and with its window (−175 to 275 HU, ``--window``) undone.
 
 A finding is a connected component in one slice. It **hits** a box with an IoU of at least 0.1 with the box's rectangle
-in that slice; a box is hit if it is in one of the slices, by default those through the middle of each box. A finding that
-hits no box is a **false positive**, unless half of it lies within boxes. Nothing is chosen on these images. Example::
+in that slice; a box is hit if it is in one of the slices (by default those through the middle of each box). A finding
+that hits no box is a **false positive**, unless half of it lies within boxes. Nothing is chosen here. Example::
 
     python scripts/measure_real_ct.py --boxes BLDS --slices CADLAB -o results/real_ct.yaml --pictures FOLDER
 """
