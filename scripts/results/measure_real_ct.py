@@ -12,7 +12,7 @@ A finding is a connected component in one slice. It **hits** a box with an IoU o
 in that slice; a box is hit if it is in one of the slices (by default those through the middle of each box). A finding
 that hits no box is a **false positive**, unless half of it lies within boxes. Nothing is chosen here. Example::
 
-    python scripts/measure_real_ct.py --boxes BLDS --slices CADLAB -o results/real_ct.yaml --pictures FOLDER
+    python scripts/results/measure_real_ct.py --boxes BLDS --slices CADLAB -o results/real_ct.yaml --pictures FOLDER
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def main() -> int:
             record["measured"][name] = measure(cases, predictor.threshold, folder)
             print(yaml.safe_dump({name: record["measured"][name]}, sort_keys=False), flush=True)
             if options.output:  # after each, so that what takes long is not lost
-                text = "# Made by scripts/measure_real_ct.py.\n" + yaml.safe_dump(record, sort_keys=False)
+                text = "# Made by scripts/results/measure_real_ct.py.\n" + yaml.safe_dump(record, sort_keys=False)
                 write_bytes(options.output, text.encode())
     except InputError as error:
         print(error, file=sys.stderr)

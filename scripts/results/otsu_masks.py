@@ -3,7 +3,7 @@
 Otsu N. A threshold selection method from gray-level histograms. IEEE Trans Syst Man Cybern 1979;9:62-66. The darker
 class is the lesion; nothing else is done. `bonemets evaluate` measures the masks as it does a network's::
 
-    python scripts/otsu_masks.py IMAGES/datalist.json MASKS --section test
+    python scripts/results/otsu_masks.py IMAGES/datalist.json MASKS --section test
     bonemets evaluate MASKS --datalist IMAGES/datalist.json --section test -o OUT
 """
 
