@@ -9,8 +9,8 @@ Two public data sets, as they are stored:
   and with its window (−175 to 275 HU, ``--window``) undone.
 
 A finding is a connected component in one slice. It **hits** a box with an IoU of at least 0.1 with the box's rectangle
-in that slice; a box is hit if it is in one of the slices. A finding that hits no box is a **false positive**, unless
-half of it lies within boxes. Nothing is chosen on these images. Example::
+in that slice; a box is hit if it is in one of the slices (by default those through the middle of each box). A finding
+that hits no box is a **false positive**, unless half of it lies within boxes. Nothing is chosen here. Example::
 
     python scripts/results/measure_real_ct.py --boxes BLDS --slices CADLAB -o results/real_ct.yaml --pictures FOLDER
 """
@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from bonemets.engines.bundles import file_sha256, find_bundle
 from numpy.typing import NDArray
 from PIL import Image
 
-from bonemets.data.ct import CTScan, read_ct
+from bonemets.bundle.folders import file_sha256, find_bundle
+from bonemets.data.ct.scan import CTScan, read_ct
 from bonemets.data.files import write_bytes
 from bonemets.engines.predictor import BundlePredictor
 from bonemets.errors import InputError
@@ -94,6 +94,15 @@ def box_map(scan: CTScan, boxes: Sequence[dict[str, float]]) -> NDArray[np.int32
     return labels
 
 
+def middle_slices(labels: NDArray[np.int32]) -> list[int]:
+    """The slices through the middle of each box of `box_map`."""
+    found = set()
+    for number in range(1, int(labels.max()) + 1):
+        within = np.flatnonzero((labels == number).any(axis=(0, 1)))
+        found.add(int(within[len(within) // 2]))
+    return sorted(found)
+
+
 def read_boxes(folder: Path) -> dict[str, list[dict[str, float]]]:
     """The boxes of every file.
 
@@ -121,13 +130,17 @@ def within_a_slice(pixels: NDArray, spacing: tuple[float, float], field_mm: floa
 
 
 def measured_boxes(
-    predictor: BundlePredictor, folder: Path, every: int, field_mm: float | None
+    predictor: BundlePredictor, folder: Path, every: int | None, field_mm: float | None
 ) -> Iterator[tuple[str, NDArray, NDArray, NDArray[np.int32]]]:
-    """File, slices (H, W, K) in HU, probabilities and boxes of every patch; every so many-th slice."""
+    """File, slices (H, W, K) in HU, probabilities and boxes of every patch; every so many-th slice.
+
+    Without ``every``, the slices through the middle of each box.
+    """
     for name, boxes in read_boxes(folder).items():
         scan = read_ct(folder / name)
-        labels = box_map(scan, boxes)[..., ::every]
-        pixels = scan.pixels[..., ::every]
+        labels = box_map(scan, boxes)
+        chosen = middle_slices(labels) if every is None else list(range(0, labels.shape[-1], every))
+        labels, pixels = labels[..., chosen], scan.pixels[..., chosen]
         shape = pixels.shape
         whole, first = (pixels, (0, 0)) if field_mm is None else within_a_slice(pixels, scan.spacing, field_mm)
         part = replace(scan, pixels=whole, source_shape=whole.shape)
@@ -137,13 +150,13 @@ def measured_boxes(
 
 
 def measured_slices(
-    predictor: BundlePredictor, folder: Path, window: tuple[float, float] | None
+    predictor: BundlePredictor, folder: Path, window: tuple[float, float] | None, every: int = 1
 ) -> Iterator[tuple[str, NDArray, NDArray, NDArray[np.int32]]]:
     """File, slice, probability and no boxes of every picture; with a window, its values become Hounsfield units."""
     files = sorted((folder / "images").glob("*.png"))
     if not files:
         raise InputError(f"{folder}: has no images/*.png; give the folder of the slices")
-    for path in files:
+    for path in files[::every]:
         scan = read_ct(path)
         if window is not None:
             low, high = window
@@ -204,7 +217,8 @@ def main() -> int:
     parser.add_argument("--slices", type=Path, help="folder with images/*.png")
     parser.add_argument("--bundle", default="ct_mfp_deeplabv3plus_segmentation", help="name or folder")
     parser.add_argument("--weights", type=Path, help="in place of the bundle's")
-    parser.add_argument("--every", type=int, default=4, help="of the patches, every so many-th slice of 1 mm")
+    parser.add_argument("--every", type=int, help="of the patches, every so many-th slice; else the boxes' middle ones")
+    parser.add_argument("--every-file", type=int, default=1, help="of the 8-bit slices, every so many-th file")
     parser.add_argument("--field", type=float, default=400.0, help="mm of the slice that a patch is put into")
     parser.add_argument("--window", type=float, nargs=2, default=(-175.0, 275.0), help="HU of the 8-bit slices")
     parser.add_argument("--pictures", type=Path, help="folder for a sheet of every file")
@@ -215,28 +229,32 @@ def main() -> int:
         predictor = BundlePredictor(find_bundle(options.bundle), "auto", options.weights)
         jobs: dict[str, Iterator[tuple[str, NDArray, NDArray, NDArray[np.int32]]]] = {}
         if options.boxes:
-            jobs["patches, alone"] = measured_boxes(predictor, options.boxes, options.every, None)
             jobs[f"patches, in a slice of {options.field:g} mm"] = measured_boxes(
                 predictor, options.boxes, options.every, options.field
             )
         if options.slices:
-            jobs["slices, in Hounsfield units"] = measured_slices(predictor, options.slices, tuple(options.window))
-            jobs["slices, as pictures"] = measured_slices(predictor, options.slices, None)
+            jobs["slices, in Hounsfield units"] = measured_slices(
+                predictor, options.slices, tuple(options.window), options.every_file
+            )
+            jobs["slices, as pictures"] = measured_slices(predictor, options.slices, None, options.every_file)
+        if options.boxes:
+            jobs["patches, alone"] = measured_boxes(predictor, options.boxes, options.every, None)
         record: dict[str, Any] = {
             "what": "real CT, test only: boxes of bone lesions that are hit, and false positives per slice",
             "bundle": predictor.name,
             "weights_sha256": file_sha256(predictor.weights),
             "decision_threshold": predictor.threshold,
-            "every_so_many_slices": options.every,
+            "slices_of_a_patch": f"every {options.every}" if options.every else "through the middle of each box",
+            "files_of_slices": f"every {options.every_file}",
             "measured": {},
         }
         for name, cases in jobs.items():
             folder = options.pictures / name.replace(",", "").replace(" ", "_") if options.pictures else None
             record["measured"][name] = measure(cases, predictor.threshold, folder)
             print(yaml.safe_dump({name: record["measured"][name]}, sort_keys=False), flush=True)
-        if options.output:
-            text = "# Made by scripts/results/measure_real_ct.py.\n" + yaml.safe_dump(record, sort_keys=False)
-            write_bytes(options.output, text.encode())
+            if options.output:  # after each, so that what takes long is not lost
+                text = "# Made by scripts/results/measure_real_ct.py.\n" + yaml.safe_dump(record, sort_keys=False)
+                write_bytes(options.output, text.encode())
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

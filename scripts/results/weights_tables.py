@@ -38,21 +38,22 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
     simulated = trained_on_simulated(record)
     data = datalist.get("cohort") or datalist.get("name")
     recipe = f" (recipe `results/cohorts/{datalist['cohort']}.yaml`)" if datalist.get("cohort") else ""
-    fold = settings["fold"]
     metric = record["metric"]
+    fold = settings["fold"]
+    held_out = f"fold {fold} held out" + (" to choose the epoch" if metric["name"] else "")
     machine = training.get("hardware") or {}
     rows = {
         "network": f"{record['network_def']['_target_'].rpartition('.')[2]}, {_width(bundle, record)}",
         "file": f"`models/model.pt`, {path.stat().st_size / 1e6:.1f} MB, float32, sha256 `{record['sha256']}`",
         "data": f"{'simulated patients only: ' if simulated else ''}{data}{recipe}, training part, "
-        f"{'all folds' if fold is None else f'fold {fold} held out to choose the epoch'}; "
+        f"{'all folds' if fold is None else held_out}; "
         f"split `{datalist['sha256'][:12]}`{_license(datalist)}",
         "overlays": ", ".join(f"`{name}`" for name in settings.get("overlays", [])) or "none: the paper's recipe",
         "seed, batch, rate": f"{settings['seed']}, {settings.get('batch_size')}"
         + (f" in each of {training['processes']} processes" if training.get("processes") else "")
         + f", {settings.get('learning_rate')}",
-        "epochs": f"{training['epochs']} of {settings['epochs']}; "
-        f"kept: epoch {record['epoch']}, `{metric['name']}` {metric['value']:.3f}",
+        "epochs": f"{training['epochs']} of {settings['epochs']}; kept: "
+        + (f"epoch {record['epoch']}, `{metric['name']}` {metric['value']:.3f}" if metric["name"] else "the last one"),
         "threshold": f"{record.get('threshold', 0.5):g}"
         + (f", {record['threshold_chosen_by']}" if record.get("threshold_chosen_by") else ""),
         "time": f"{training['hours']:.1f} hours{_machine(machine)}",
@@ -71,7 +72,9 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
         if one.get("weights_sha256") == [record["sha256"]] and one["data"]["split_sha256"] != datalist["sha256"]
     ]  # fmt: skip
     rows |= {f"measured on {one['data']['name']}": _on_other_data(one) for one in others}
-    if not simulated:
+    if not simulated and record.get("started_from"):
+        remark = "They are what the network learned from these data, after those of the weights that it started from."
+    elif not simulated:
         remark = "They are what the network learned from these data alone."
     elif any(one["data"]["kind"] == "real" for one in others):
         remark = "They have seen simulated patients only; the table's line on real data says how far that carries."

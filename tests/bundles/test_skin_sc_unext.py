@@ -161,6 +161,24 @@ class TestSkinSCUNeXt(BundleTester):
         workflow.run()
         assert json.loads((tmp_path / "out" / "models" / "model.json").read_text())["epoch"] == 1
 
+    def test_wide_augmentation_moves_image_and_mask_together(self, cohort: Path, tmp_path: Path) -> None:
+        workflow = self.workflow("train", ("train", "wide_augmentation"), cohort, tmp_path / "out", seed=3)
+        augment = workflow.parser.get_parsed_content("train::preprocessing").flatten()
+        augment.set_random_state(seed=3)
+        item = workflow.parser.get_parsed_content("train::dataset").data[0]
+        areas, tints = [], []
+        for _ in range(12):
+            made = augment(item)
+            image, lesion = made["image"], made["label"][0] == 1
+            assert image.shape == (3, 64, 64)
+            assert set(made["label"].unique().tolist()) <= {0, 1, 2}
+            # The lesion stays the darker part wherever it is moved to, and whatever the colors become.
+            assert image[:, lesion].mean() < image[:, made["label"][0] == 0].mean()
+            areas.append(float(lesion.float().mean()))
+            tints.append(float(image[0].mean() - image[2].mean()))
+        assert max(areas) > 1.5 * min(areas)
+        assert max(tints) - min(tints) > 0.3
+
     def test_segment_gives_the_mask_of_inference(self, trained: Path, cohort: Path, tmp_path: Path) -> None:
         weights = trained / "models" / "model.pt"
         picture = cohort / "patient_0005" / "lesion_0.jpg"

@@ -29,6 +29,12 @@ def test_a_box_in_dicoms_mm_lies_where_its_lesion_is(tmp_path: Path) -> None:
     assert np.array_equal(measure_real_ct.box_map(scan, [box]) == 1, scan.pixels == 900)
 
 
+def test_the_middle_slice_of_each_box() -> None:
+    labels = np.zeros((4, 4, 12), np.int32)
+    labels[0, 0, 1:6], labels[2, 2, 9:11] = 1, 2
+    assert measure_real_ct.middle_slices(labels) == [3, 10]
+
+
 def test_hits_and_false_positives() -> None:
     boxes = np.zeros((40, 40), np.int32)
     boxes[5:15, 5:15], boxes[25:35, 25:35] = 1, 2

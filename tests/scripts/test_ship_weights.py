@@ -184,3 +184,13 @@ def test_what_a_training_started_from_is_kept(options):
     ship_weights.ship(options)
     assert shipped_record(models.parent)["started_from"] == {"sha256": "0" * 64}
     assert [path.name for path in models.glob("*.csv")] == ["training.csv"]
+
+
+def test_weights_of_the_last_epoch_say_that_nothing_was_chosen(options):
+    change(options, metric={"name": None, "value": None}, epoch=3, datalist={"name": "images", "sha256": "cd" * 32})
+    options.license = "CC0 1.0"
+    ship_weights.ship(options)
+    card = "\n".join(weights_tables.weights(options.root / "bundles" / BUNDLE))
+    assert "3 of 3; kept: the last one" in card
+    assert "fold 0 held out;" in card
+    assert "learned from these data alone" in card
