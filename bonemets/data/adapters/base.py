@@ -15,6 +15,10 @@ from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
 
 PLANAR_SUFFIXES = (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES, *NRRD_SUFFIXES)
+# Longest first. What follows any other dot belongs to the name, as in 1.2.840.113619.7.
+_SUFFIXES = sorted(
+    (*PLANAR_SUFFIXES, ".nii.gz", ".dcm", ".dicom", ".ima", ".json", ".xml", ".csv"), key=len, reverse=True
+)
 
 Kind = Literal["pair", "size", "unreadable", "values", "duplicate", "patient", "boxes"]
 _PLURALS = {
@@ -134,12 +138,14 @@ class Collection:
         problems: what is wrong with the folder's layout.
         notes: what the user should know although it is no problem.
         folds: the number of folds that the source itself gives.
+        patient_rule: how patients were told, in a few words.
     """
 
     cases: list[Case] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     folds: int | None = None
+    patient_rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,9 +170,14 @@ class Adapter:
 
 
 def stem_of(path: Path) -> str:
-    """The file's name without its suffix; ``.nii.gz`` counts as one suffix."""
-    name = path.name
-    return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem
+    """The file's name without its suffix, if that is one of an image or its label; ``.nii.gz`` counts as one suffix."""
+    return without_suffix(path.name)
+
+
+def without_suffix(name: str) -> str:
+    """As `stem_of`, of a name."""
+    ending = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(ending)] or name
 
 
 def list_files(folder: Path, suffixes: Iterable[str] = PLANAR_SUFFIXES, deep: bool = True) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,7 +121,9 @@ def describe_part(path: Path | str, section: str, fold: int | None) -> dict[str,
 def _absolute(item: Mapping[str, Any], path: Path) -> dict[str, Any]:
     result = dict(item)
     for key in [key for key in _PATH_KEYS if key in item]:
-        file = (path.parent / item[key]).resolve()
+        # Without following links: what they point to may have another name, or no suffix.
+        file = Path(os.path.normpath(path.parent.resolve() / item[key]))
+        file = file if file.is_file() else (path.parent / item[key]).resolve()
         if not file.is_file():
             raise InputError(f"{path}: names the {key} {item[key]}, which does not exist")
         result[key] = str(file)
