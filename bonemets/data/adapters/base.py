@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bonemets.data.files import files_below
 from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES, NRRD_SUFFIXES
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
@@ -181,11 +182,11 @@ def without_suffix(name: str) -> str:
 
 
 def list_files(folder: Path, suffixes: Iterable[str] = PLANAR_SUFFIXES, deep: bool = True) -> list[Path]:
-    """The files with one of the suffixes, sorted; hidden files and folders are passed over."""
+    """The files with one of the suffixes, sorted; links are followed, hidden files and folders are passed over."""
     wanted = tuple(suffixes)
     return [
         path
-        for path in sorted(folder.rglob("*") if deep else folder.glob("*"))
+        for path in (files_below(folder) if deep else sorted(folder.glob("*")))
         if path.name.lower().endswith(wanted)
         and path.is_file()
         and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
