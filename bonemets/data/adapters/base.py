@@ -102,6 +102,7 @@ class Case:
         fold: the fold that the source itself gives.
         test: whether the source itself puts the case into its test part.
         details: further keys of the data list's item.
+        label_values: the values that the source names; others are reported. None: those of every label map.
     """
 
     image: Path
@@ -118,6 +119,7 @@ class Case:
     fold: int | None = None
     test: bool = False
     details: dict[str, Any] = field(default_factory=dict)
+    label_values: frozenset[int] | None = None
 
     @property
     def rewrites_image(self) -> bool:

@@ -172,7 +172,10 @@ def _problems(case: Case, scan: PlanarScan, label: np.ndarray | None, source: Pa
         text = f"is {sizes[0]} (rows x columns), its image {sizes[1]}; export it again at the image's size"
         yield Problem("size", file, text)
     values = set(np.unique(label).tolist())
-    if not any(values <= allowed for allowed in _LABEL_VALUES):
+    if case.label_values is not None and not values <= case.label_values:
+        text = f"holds {_few(values - case.label_values)}, which the data set does not name; name it or mend the mask"
+        yield Problem("values", file, text)
+    elif not any(values <= allowed for allowed in _LABEL_VALUES):
         lossy = "; a JPEG cannot hold a mask, export it as PNG" if file.lower().endswith((".jpg", ".jpeg")) else ""
         yield Problem("values", file, f"holds {_few(values)}; a mask has 0 and 255, or 0, 1 and 2 (ignore){lossy}")
 

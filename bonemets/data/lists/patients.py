@@ -171,7 +171,7 @@ class PatientRule:
                 stem = patient_from_stem(Path(re.sub(r"_0000$", "", stem_of(image))))
                 groups[_NUMBER.sub("", stem)].append(stem)
         alike = next((sorted(set(names)) for names in groups.values() if len(set(names)) > 1), None)
-        if alike is None or len(groups) == 1:
+        if alike is None or (len(groups) == 1 and not any(map(str.isdigit, "".join(groups)))):
             return ""
         return f"; if {alike[0]} and {alike[1]} are one patient, say so with --patient-pattern or --patient-table"
 
