@@ -35,7 +35,7 @@ from bonemets.data.planar.study import read_planar
 from bonemets.engines.predictor import on_file_grid
 from bonemets.errors import InputError
 from bonemets.metrics.evaluation.evaluation import evaluate_cases, summary
-from bonemets.metrics.evaluation.predictions import Case
+from bonemets.metrics.evaluation.matching import Case
 from bonemets.reporting.evaluation.page import write_evaluation
 from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, metric_names, summarize_runs, write_record
 from bonemets.reporting.published import read_all_published

@@ -18,6 +18,7 @@ class Section(StrEnum):
 
     test = "test"
     validation = "validation"
+    all = "all"
 
 
 def evaluate(
@@ -34,10 +35,25 @@ def evaluate(
         Path, typer.Option("--datalist", metavar="FILE", help="The data list with the labels.", show_default=False)
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for tables and page.", show_default=False)
-    ],
-    section: Annotated[Section, typer.Option(help="Which part of the data list.")] = Section.test,
-    fold: Annotated[int, typer.Option(min=0, help="Which fold, for --section validation.")] = 0,
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Folder for tables and page. Default: PREDICTIONS/evaluation.",
+            show_default=False,
+        ),
+    ] = None,
+    section: Annotated[
+        Section | None,
+        typer.Option(
+            help="Which part of the data list. Default: test; without one all, or the fold that PREDICTIONS are of.",
+            show_default=False,
+        ),
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Which fold, for --section validation. Default: 0.", show_default=False)
+    ] = None,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Resamples of the patients for 95 % intervals; 0: none.")
     ] = 1000,
@@ -54,12 +70,13 @@ def evaluate(
     Writes images.csv, lesions.csv, patients.csv, summary.json and index.html. docs/reference/metrics.md defines every
     number. Pixels with label 2 count neither for nor against.
     """
+    output = predictions / "evaluation" if output is None else output
     with progress("Images", without_terminal=False) as report:
         tables = evaluate_predictions(
             predictions,
             datalist,
             output,
-            section="test" if section is Section.test else "validation",
+            section=None if section is None else section.value,
             fold=fold,
             bootstrap=bootstrap,
             seed=seed,
@@ -67,6 +84,8 @@ def evaluate(
             tolerance=tolerance,
             progress=counting(report),
         )
+    for note in tables.notes:
+        typer.echo(f"note: {note}")
     for key in ("dice_per_image_bearing", "sensitivity_iou10", "false_positives_per_scan_iou10", "patient_auc"):
         found = tables.evaluation[key]
         interval = f" ({found.low:.3f} to {found.high:.3f})" if math.isfinite(found.low) else ""

@@ -11,6 +11,7 @@ import typer
 
 from bonemets.bundle.folders import DEFAULT_BUNDLE
 from bonemets.cli.progress import counting, progress
+from bonemets.data.intake import PassedOver, PassedOverError
 from bonemets.data.planar.nuclear import UnsuitableError
 from bonemets.engines.segmentation import BUNDLES, CT, PICTURE, CountSlices
 from bonemets.engines.segmentation import segment as segment_source
@@ -71,8 +72,14 @@ def segment(
         typer.echo(f"Done {len(done)}, failed {len(failed)}, passed over {len(problems) - len(failed)}:")
     for result in done if problems else ():
         typer.echo(f"  done         {result.name}")
+    passed_over = PassedOver()
     for problem in sorted(problems, key=lambda each: isinstance(each, UnsuitableError)):
-        typer.echo(f"  {'passed over' if isinstance(problem, UnsuitableError) else 'failed':12} {problem}")
+        if isinstance(problem, PassedOverError):
+            passed_over(problem)
+        else:
+            typer.echo(f"  {'passed over' if isinstance(problem, UnsuitableError) else 'failed':12} {problem}")
+    for line in passed_over.lines():
+        typer.echo(f"  {line}")
     if failed:
         count = f"{len(failed)} of {len(done) + len(failed)}"
         raise InputError(f"{source}: {count} could not be segmented, as listed above; the first: {failed[0]}")

@@ -121,3 +121,20 @@ def check_writable(output: Path) -> None:
         raise InputError(f"cannot write to {output}: {existing} is not a folder; choose another --output")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"cannot write to {output}: {existing} is not writable; choose another --output")
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files of a folder and its sub-folders, sorted; linked folders are searched too, each folder once."""
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        inside = Path(place)
+        identity = inside.stat()
+        if (identity.st_dev, identity.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((identity.st_dev, identity.st_ino))
+        # What a link points to counts under its own name where it is in the folder itself.
+        folders.sort(key=lambda name, inside=inside: ((inside / name).is_symlink(), name))
+        found += [path for name in files if (path := inside / name).is_file()]
+    return sorted(found)

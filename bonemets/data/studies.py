@@ -9,10 +9,11 @@ from pathlib import Path
 from bonemets.data.ct.dicom import files_by_series
 from bonemets.data.ct.scan import CTScan, ct_series, read_ct
 from bonemets.data.ct.study import read_ct_study
+from bonemets.data.intake import OTHER_SUFFIXES, Found, is_archive, is_dicomdir, open_source
 from bonemets.data.modalities import CT, NM, name_of, read_file
 from bonemets.data.planar.nuclear import UnsuitableError, read_dicom
 from bonemets.data.planar.scan import PlanarScan
-from bonemets.data.planar.study import OTHER_SUFFIXES, files_of_study, merge_studies, read_study, unpacked
+from bonemets.data.planar.study import merge_studies, read_study
 from bonemets.errors import InputError
 
 Report = Callable[[InputError], None]
@@ -50,14 +51,21 @@ def read_images(source: Path | str, modality: str | None = None, report: Report 
 def _images(source: Path, modality: str | None, report: Report | None) -> Iterator[Image]:
     if modality is not None:
         yield from _of_modality(source, modality, report)
-    elif source.is_dir():
-        yield from _of_folder(source, source, report)
-    elif source.suffix.lower() == ".zip" and source.is_file():
-        with unpacked(source) as folder:
-            for kind, image in _of_folder(folder, source, report):
-                yield kind, replace(image, path=source)
+    elif source.is_dir() or (
+        source.is_file() and source.stat().st_size and (is_archive(source) or is_dicomdir(source))
+    ):
+        with open_source(source, report) as found:
+            try:
+                for kind, image in _of_folder(found, source, report):
+                    yield kind, replace(image, path=found.archive_of(image.path))
+            except InputError as error:
+                raise found.renamed(error) from error
     else:
         yield _of_file(source)
+
+
+def _holds_files(source: Path) -> bool:
+    return source.is_file() and source.stat().st_size > 0 and (is_archive(source) or is_dicomdir(source))
 
 
 def _of_modality(source: Path, modality: str, report: Report | None) -> Iterator[Image]:
@@ -89,8 +97,8 @@ def _of_file(path: Path) -> Image:
     return CT, read_ct(path)
 
 
-def _of_folder(folder: Path, shown_as: Path, report: Report | None) -> Iterator[Image]:
-    dicom, others = files_of_study(folder)
+def _of_folder(found_files: Found, shown_as: Path, report: Report | None) -> Iterator[Image]:
+    dicom, others = found_files.dicom, found_files.others
     series = files_by_series(dicom)
     slices = {file for files in series for file in files}
     problems: list[InputError] = []
@@ -99,11 +107,13 @@ def _of_folder(folder: Path, shown_as: Path, report: Report | None) -> Iterator[
     def noted(error: InputError) -> None:
         problems.append(error)
         if report is not None:
-            report(error)
+            report(found_files.renamed(error))
         elif not isinstance(error, UnsuitableError):
             raise error
 
-    scans = merge_studies([scan for file in dicom if file not in slices for scan in _read_each(file, noted)])
+    scans = merge_studies(
+        [scan for file in dicom if file not in slices for scan in _read_each(file, noted)], found_files.skip
+    )
     kind = NM if scans else CT if series else ""
     images = ((NM, scan) for scan in scans) if scans else _of_series(series, shown_as, noted)
     for image in images if kind else _of_others(others, noted):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bonemets.data.files import check_writable
-from bonemets.data.lists.datalist import describe_part, load_datalist
 
 if TYPE_CHECKING:
     from bonemets.metrics.evaluation.evaluation import Evaluation, Row
@@ -24,6 +23,7 @@ class EvaluationTables:
         patients: one row per patient.
         summary: data, settings and every measure with its interval, as in ``summary.json``.
         evaluation: the same as objects, for figures and further statistics.
+        notes: which part was chosen, and what was left out.
     """
 
     images: list[Row]
@@ -31,6 +31,7 @@ class EvaluationTables:
     patients: list[Row]
     summary: dict[str, Any]
     evaluation: Evaluation
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -38,8 +39,8 @@ def evaluate(
     datalist: str | Path,
     output: str | Path | None = None,
     *,
-    section: Literal["test", "validation"] = "test",
-    fold: int = 0,
+    section: Literal["test", "validation", "all"] | None = None,
+    fold: int | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     threshold: float = 0.5,
@@ -56,8 +57,9 @@ def evaluate(
         datalist: the data list with the labels.
         output: folder for images.csv, lesions.csv, patients.csv, summary.json and index.html; nothing is written by
             default.
-        section: which part of the data list.
-        fold: which fold, for the validation section.
+        section: which part of the data list; by default the one that the predictions are of, see
+            `bonemets.metrics.evaluation.parts`.
+        fold: which fold, for the validation section; by default 0.
         bootstrap: resamples of the patients for 95 % intervals; 0: none.
         seed: seed of the resampling.
         threshold: probability from which a pixel counts as lesion; a mask is the same at any.
@@ -71,18 +73,17 @@ def evaluate(
         InputError: a file cannot be read or does not fit its label, or nothing can be written to `output`.
     """
     from bonemets.metrics.evaluation.evaluation import evaluate_cases, image_rows, lesion_rows, patient_rows, summary
-    from bonemets.metrics.evaluation.predictions import find_predictions
+    from bonemets.metrics.evaluation.parts import part_with_predictions
 
-    datalist = Path(datalist)
     if output is not None:
         check_writable(Path(output))
-    items = load_datalist(datalist, fold=fold, section=section)
-    cases = find_predictions(Path(predictions), items, datalist.resolve().parent)
-    data = describe_part(datalist, section, fold)
+    part = part_with_predictions(Path(predictions), Path(datalist), section, fold)
     found = evaluate_cases(
-        cases, threshold=threshold, tolerance=tolerance, resamples=bootstrap, seed=seed, progress=progress
+        part.cases, threshold=threshold, tolerance=tolerance, resamples=bootstrap, seed=seed, progress=progress
     )
-    tables = EvaluationTables(image_rows(found), lesion_rows(found), patient_rows(found), summary(found, data), found)
+    tables = EvaluationTables(
+        image_rows(found), lesion_rows(found), patient_rows(found), summary(found, part.data), found, part.notes
+    )
     if output is not None:
         from bonemets.reporting.evaluation.page import write_evaluation
 

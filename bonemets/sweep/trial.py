@@ -175,7 +175,7 @@ def _evaluate(trial: Trial, folder: Path, cpus: int) -> dict[str, Any]:
     from bonemets.engines.predictor import BundlePredictor, on_file_grid
     from bonemets.metrics.comparison.pooling import cohort_bytes
     from bonemets.metrics.evaluation.evaluation import evaluate_cases, summary
-    from bonemets.metrics.evaluation.predictions import Case
+    from bonemets.metrics.evaluation.matching import Case
     from bonemets.reporting.evaluation.page import write_evaluation
 
     torch.set_num_threads(cpus)

@@ -155,12 +155,6 @@ def test_similar_images_of_one_patient_are_fine(tmp_path):
     assert build_datalist(root, PAIRS, tmp_path / "d.json", folds=2, options=options).document["numTraining"] == 3
 
 
-def test_patients_that_differ_in_spelling_only_are_problems(tmp_path):
-    root = make_pairs(tmp_path / "set", ["P01_a", "p1_b", "p2_c"])
-    found = problems_of(root, tmp_path / "d.json", options=Options(patient_pattern=r"([Pp]\d+)_"))
-    assert found == [("duplicate", "P01, p1")]
-
-
 def test_patients_come_from_a_table(tmp_path):
     root = make_pairs(tmp_path / "set", ["a", "b", "c"])
     (root / "index.csv").write_text("id,file,patientid\na,images/a.png,7\nb,images\\b.png,7\nc,c.png,8\n")

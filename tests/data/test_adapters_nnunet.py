@@ -223,3 +223,63 @@ def test_case_names_are_short_and_unique():
     assert case_names(["../images/a.png", "../images/b.nii.gz"]) == ["a", "b"]
     assert case_names(["p1/anterior.nii.gz", "p2/anterior.nii.gz"]) == ["p1_anterior", "p2_anterior"]
     assert len(set(case_names(["a-b.png", "a_b.png"]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "expected"),
+    [
+        (LABELS, [1, 2], "2, which"),
+        (LABELS, [1, 3], "3, which"),
+        (LABELS | {"ignore": 2}, [1, 2], [1, 2]),
+        (LABELS | {"ignore": 255}, [1, 255], [1, 2]),
+        (LABELS | {"ignore": 255}, [1, 2], "2, which"),
+        (LABELS | {"bladder": 2}, [1, 2], [1, 1]),
+        (LABELS | {"bladder": 2}, [1, 2, 3], "3, which"),
+        ({"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}, [1, 2, 3], [1, 1, 2]),
+        ({"background": 0, "organ": 0, "lesion": 2}, [2], [1]),
+        ({"background": 0, "organ": 0, "lesion": 2}, [1], "1, which"),
+        ({"background": "0", "lesion": "1"}, [1], [1]),
+    ],
+)
+def test_values_that_dataset_json_names_and_others(tmp_path, labels, values, expected):
+    root = make_nnunet(tmp_path / "Dataset001_X", labels)
+    mask = np.zeros((64, 48), np.uint8)
+    for number in range(4):
+        for index, value in enumerate(values):
+            mask[5 + number, 5 + index] = value
+        save(root / "labelsTr" / f"case_{number}.png", mask)
+    if isinstance(expected, str):
+        with pytest.raises(ProblemsError) as caught:
+            import_nnunet(root, tmp_path / "d.json", folds=2)
+        assert {problem.kind for problem in caught.value.problems} == {"values"}
+        assert all(expected in problem.text for problem in caught.value.problems)
+        return
+    built = build_datalist(root, ADAPTERS["nnunet"], tmp_path / "d.json", folds=2)
+    label = read_planar(tmp_path / built.document["training"][0]["label"]).pixels[..., 0]
+    np.testing.assert_array_equal(label[5, 5 : 5 + len(values)], expected)
+    merged = [name for name in labels if name not in ("background", "organ", "ignore")]
+    assert any("become the lesion" in note for note in built.notes) == (len(merged) > 1)
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ([{"val": ["case_0", "case_1"]}, {"val": []}, {"val": ["case_2", "case_3"]}], "fold 1 has no validation case"),
+        ([{"train": ["case_0"], "val": ["case_0", "case_1"]}, {"val": ["case_2", "case_3"]}], "case_0 is in the train"),
+    ],
+)
+def test_folds_that_are_none_are_refused(tmp_path, splits, message):
+    root = make_nnunet(tmp_path / "Dataset001_X", LABELS)
+    (root / "splits_final.json").write_text(json.dumps(splits))
+    with pytest.raises(InputError, match=message):
+        import_nnunet(root, tmp_path / "d.json")
+
+
+def test_cases_that_may_be_of_one_patient_are_said(tmp_path):
+    root = make_nnunet(tmp_path / "Dataset001_X", LABELS)
+    for number, case in enumerate(("p01_t1", "p01_t2", "p02_t1", "p02_t2")):
+        (root / "imagesTr" / f"case_{number}_0000.png").rename(root / "imagesTr" / f"{case}_0000.png")
+        (root / "labelsTr" / f"case_{number}.png").rename(root / "labelsTr" / f"{case}.png")
+    notes = build_datalist(root, ADAPTERS["nnunet"], tmp_path / "d.json", folds=2).notes
+    assert "4 patients, 4 images" in notes[0]
+    assert "if p01_t1 and p01_t2 are one patient" in notes[0]

@@ -39,6 +39,7 @@ def write_scan(path: Path, counts: np.ndarray, patient: str, *, posterior_first:
     if feet_first:
         counts = counts[::-1]
     dataset = nm_dataset(np.ascontiguousarray(counts), NMHeader(patient), views=views, study=study)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientID, dataset.PatientName = patient, f"{patient}^Name"
     dataset.StudyDate = f"2020010{study}"
     if feet_first:
@@ -258,3 +259,19 @@ def test_a_scan_without_patient_id_needs_a_pattern_and_copies_get_names_of_their
     (patient,) = {item["patient"] for item in document["training"]}
     assert "x1" not in patient
     assert len({item["image"] for item in document["training"]}) == 4
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("0012", "12"), ("ab1", "AB1"), ("P 7", "P7"), ("M\u00fcller", "Mu\u0308ller")]
+)
+def test_patient_ids_that_differ_in_spelling_have_one_pseudonym(tmp_path, one, other):
+    """Pseudonyms hide the likeness: it must be seen before they are made."""
+    for number, patient in enumerate((one, other, "else")):
+        scan = tmp_path / "set" / str(number) / "scan.dcm"
+        write_scan(scan, make_counts(number), patient, study=str(number + 1))
+        draw_in_itk(scan, scan.with_name("label.nii.gz"))
+    built = build("nm-itksnap", tmp_path / "set", folds=2)
+    folds = {(item["patient"], item["fold"]) for item in built.document["training"]}
+    assert len(folds) == 2
+    assert "2 patients, 6 images" in built.notes[0]
+    assert not any(name in note for note in built.notes for name in (one, other))

@@ -19,8 +19,8 @@ from bonemets.errors import InputError
 from bonemets.metrics.comparison.intervals import resampling_weights
 from bonemets.metrics.evaluation.cohort import Cohort, Totals
 from bonemets.metrics.evaluation.evaluation import evaluate_cases
+from bonemets.metrics.evaluation.matching import find_predictions
 from bonemets.metrics.evaluation.measures import MEASURES, estimate
-from bonemets.metrics.evaluation.predictions import find_predictions
 
 VIEWS = ("anterior", "posterior")
 SHAPE = (32, 24)

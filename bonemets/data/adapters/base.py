@@ -10,11 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bonemets.data.files import files_below
 from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES, NRRD_SUFFIXES
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
 
 PLANAR_SUFFIXES = (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES, *NRRD_SUFFIXES)
+# Longest first. What follows any other dot belongs to the name, as in 1.2.840.113619.7.
+_SUFFIXES = sorted(
+    (*PLANAR_SUFFIXES, ".nii.gz", ".dcm", ".dicom", ".ima", ".json", ".xml", ".csv"), key=len, reverse=True
+)
 
 Kind = Literal["pair", "size", "unreadable", "values", "duplicate", "patient", "boxes"]
 _PLURALS = {
@@ -97,6 +102,7 @@ class Case:
         fold: the fold that the source itself gives.
         test: whether the source itself puts the case into its test part.
         details: further keys of the data list's item.
+        label_values: the values that the source names; others are reported. None: those of every label map.
     """
 
     image: Path
@@ -113,6 +119,7 @@ class Case:
     fold: int | None = None
     test: bool = False
     details: dict[str, Any] = field(default_factory=dict)
+    label_values: frozenset[int] | None = None
 
     @property
     def rewrites_image(self) -> bool:
@@ -134,12 +141,14 @@ class Collection:
         problems: what is wrong with the folder's layout.
         notes: what the user should know although it is no problem.
         folds: the number of folds that the source itself gives.
+        patient_rule: how patients were told, in a few words.
     """
 
     cases: list[Case] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     folds: int | None = None
+    patient_rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,17 +173,22 @@ class Adapter:
 
 
 def stem_of(path: Path) -> str:
-    """The file's name without its suffix; ``.nii.gz`` counts as one suffix."""
-    name = path.name
-    return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem
+    """The file's name without its suffix, if that is one of an image or its label; ``.nii.gz`` counts as one suffix."""
+    return without_suffix(path.name)
+
+
+def without_suffix(name: str) -> str:
+    """As `stem_of`, of a name."""
+    ending = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(ending)] or name
 
 
 def list_files(folder: Path, suffixes: Iterable[str] = PLANAR_SUFFIXES, deep: bool = True) -> list[Path]:
-    """The files with one of the suffixes, sorted; hidden files and folders are passed over."""
+    """The files with one of the suffixes, sorted; links are followed, hidden files and folders are passed over."""
     wanted = tuple(suffixes)
     return [
         path
-        for path in sorted(folder.rglob("*") if deep else folder.glob("*"))
+        for path in (files_below(folder) if deep else sorted(folder.glob("*")))
         if path.name.lower().endswith(wanted)
         and path.is_file()
         and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)

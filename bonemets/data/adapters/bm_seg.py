@@ -46,9 +46,11 @@ def collect(source: Path, options: Options) -> Collection:
             problems.append(Problem("patient", relative(image, source), text))
         return patient or stem
 
-    patients = PatientRule(source, options, patient_of)
+    patients = PatientRule(
+        source, options, patient_of, "the folder, or the name before the slice's number", roots=(images,)
+    )
     cases = plain_cases(pairs, patients, source)
-    return Collection(cases, problems + patients.problems)
+    return Collection(cases, problems + patients.problems, patient_rule=patients.rule)
 
 
 ADAPTER = Adapter(

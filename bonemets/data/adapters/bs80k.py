@@ -44,7 +44,8 @@ Box = tuple[float, float, float, float]
 
 def collect(source: Path, options: Options) -> Collection:
     """Find the whole-body images and their boxes."""
-    patients = PatientRule(source, options, stem_of)
+    folders = [source / folder for folder, _ in FOLDERS.values()]
+    patients = PatientRule(source, options, stem_of, "the image's number", roots=folders)
     result = Collection()
     if not any((source / folder).is_dir() for folder, _ in FOLDERS.values()):
         find_folder(source, [folder for folder, _ in FOLDERS.values()], "whole-body images")
@@ -53,6 +54,7 @@ def collect(source: Path, options: Options) -> Collection:
         if folder.is_dir():
             _collect_view(source, folder, folder / box_folder, view, patients, result)
     result.problems += patients.problems
+    result.patient_rule = patients.rule
     return result
 
 
@@ -86,6 +88,7 @@ def _collect_view(
     files = {stem_of(path): path for path in list_files(box_folder, (".xml",))} if box_folder.is_dir() else {}
     diagnoses = _diagnoses(folder / f"{folder.name}.txt", source, result.problems)
     unknown = 0
+    patients.see(list(images.values()))
     for stem, image in images.items():
         boxes: list[Box] = []
         names: list[str] = []

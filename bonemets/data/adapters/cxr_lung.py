@@ -9,7 +9,7 @@ Layout::
 
 The two lungs of a left/right mask become one class: such masks are written anew, since 2 means *ignore* in our
 label maps. Where a set's masks tell left from right, a mask with only one lung lacks the other one: that image is
-left out, and said so. Patients come from ``index.csv``; without it every image counts as a patient.
+left out, and said so. Patients come from ``index.csv``, else as in `pairs`: by the folder, or every image is one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def collect(source: Path, options: Options) -> Collection:
     images = find_folder(source, IMAGE_FOLDERS, "radiographs")
     masks = find_folder(source, MASK_FOLDERS, "masks of the lungs")
     index = source / INDEX
-    patients = PatientRule(source, options, table=index if index.is_file() else None)
+    patients = PatientRule(source, options, table=index if index.is_file() else None, roots=(images,))
     pairs, problems = match_folders(images, masks, source)
     cases = plain_cases(pairs, patients, source)
     values = [_mask_values(case) for case in cases]
@@ -50,9 +50,7 @@ def collect(source: Path, options: Options) -> Collection:
         names = ", ".join(case.image.name for case in one_lung)
         if one_lung:
             notes.append(f"left out, since only one lung is drawn: {names}")
-    if patients.uses_default:
-        notes.append("every image counts as a patient; add index.csv to keep images of one patient together")
-    return Collection(cases, problems + patients.problems, notes)
+    return Collection(cases, problems + patients.problems, notes, patient_rule=patients.rule)
 
 
 def _mask_values(case: Case) -> set[float]:

@@ -33,7 +33,8 @@ METADATA = "metadata.csv"
 def collect(source: Path, options: Options) -> Collection:
     """Pair the challenge's inputs with its ground truth."""
     metadata = source / METADATA
-    patients = PatientRule(source, options, table=metadata if metadata.is_file() else None)
+    folders = [source / f"ISIC2018_Task1-2_{part}_Input" for part in _PARTS]
+    patients = PatientRule(source, options, table=metadata if metadata.is_file() else None, roots=folders)
     result = Collection()
     for part in _PARTS:
         inputs, truths = f"ISIC2018_Task1-2_{part}_Input", f"ISIC2018_Task1_{part}_GroundTruth"
@@ -50,10 +51,9 @@ def collect(source: Path, options: Options) -> Collection:
             for case in plain_cases(pairs, patients, source)
         ]
     if patients.uses_default:
-        result.notes.append(
-            "every image counts as a patient; add metadata.csv to keep photographs of one lesion together"
-        )
+        result.notes.append("add metadata.csv to keep photographs of one lesion together")
     result.problems += patients.problems
+    result.patient_rule = patients.rule
     return result
 
 

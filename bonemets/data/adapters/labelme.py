@@ -15,7 +15,8 @@ How shapes become a mask, in this order:
 4. A shape labeled ``ignore``, ``uncertain`` or ``equivocal`` becomes 2, where there is no lesion.
 
 All other labels are lesions; with ``--lesion-label NAME`` (repeated) only those are, and the rest is background. The
-patient comes from ``--patient-pattern`` or ``--patient-table``, else from the file's name without ``ant``/``post``.
+patient comes from ``--patient-pattern`` or ``--patient-table``, else from the picture's folder below SOURCE, else from
+its name without ``ant``/``post``.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ def collect(source: Path, options: Options) -> Collection:
     result = Collection()
     labels: Counter[str] = Counter()
     owner: dict[Path, Path] = {}
+    drawings: list[Drawing] = []
     for path in list_files(source, (".json",)):
         try:
             drawing = read_drawing(path)
@@ -86,7 +88,9 @@ def collect(source: Path, options: Options) -> Collection:
             result.problems.append(Problem("pair", relative(path, source), text))
         else:
             owner[drawing.image] = path
-            result.cases.append(_case(drawing, source, options, patients))
+            drawings.append(drawing)
+    patients.see([drawing.image for drawing in drawings])
+    result.cases = [_case(drawing, source, options, patients) for drawing in drawings]
     drawn = {image.resolve() for image in owner}
     result.problems += [
         Problem(
@@ -100,6 +104,7 @@ def collect(source: Path, options: Options) -> Collection:
     if labels:
         result.notes.append("shapes: " + ", ".join(f"{count} {name}" for name, count in sorted(labels.items())))
     result.problems += patients.problems
+    result.patient_rule = patients.rule
     return result
 
 

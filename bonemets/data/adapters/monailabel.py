@@ -43,7 +43,7 @@ def collect(source: Path, options: Options, modality: str = "NM") -> Collection:
     """Pair the datastore's images of a modality with their final labels."""
     images, labels, modalities = _datastore(source)
     final = find_folder(find_folder(source, (labels,), "labels"), ("final",), "submitted labels")
-    patients = PatientRule(source, options)
+    patients = PatientRule(source, options, roots=(images,))
     files = list_files(images, deep=False)
     pairs, problems = match_folders(images, final, source, images=files, unlabeled=True)
 
@@ -55,7 +55,8 @@ def collect(source: Path, options: Options, modality: str = "NM") -> Collection:
     wanted = sum(map(is_wanted, files))
     left = wanted - len(cases)
     notes = [f"{left} of {wanted} images have no final label and are left out"] if left else []
-    return Collection([each for case in cases for each in in_grid(case)], problems + patients.problems, notes)
+    cases = [each for case in cases for each in in_grid(case)]
+    return Collection(cases, problems + patients.problems, notes, patient_rule=patients.rule)
 
 
 def label_in_grid_of(scan: PlanarScan, path: Path) -> np.ndarray:

@@ -39,6 +39,7 @@ from bonemets.data.adapters.base import (
 )  # fmt: skip
 from bonemets.data.lists.pairing import without_label_ending
 from bonemets.data.lists.patients import PatientRule, pseudonym
+from bonemets.data.lists.spellings import one_spelling
 from bonemets.data.planar.geometry import orient_grid, view_from_name
 from bonemets.data.planar.nuclear import read_dicom
 from bonemets.data.planar.scan import PlanarScan
@@ -84,8 +85,15 @@ def collect(source: Path, options: Options) -> Collection:
             result.problems.append(Problem("patient", relative(path, source), text))
         return headers[path].patient or path.name
 
-    patient_of = PatientRule(source, options, identifier_of)
-    patients = {path: pseudonym(patient_of(path), options.salt) for path in headers}
+    patient_of = PatientRule(source, options, identifier_of, "DICOM's patient ID")
+    patient_of.see(list(headers))
+    identifiers = {path: patient_of(path) for path in headers}
+    # Before they become pseudonyms, from which nobody can see that two IDs differ in spelling only.
+    shared, several = one_spelling(identifiers.values())
+    patients = {path: pseudonym(shared[identifier], options.salt) for path, identifier in identifiers.items()}
+    if several:
+        count = sum(map(len, several))
+        result.notes.append(f"{count} patient IDs that differ in case, blanks or zeros only count as {len(several)}")
     names = _names(headers, patients)
     result.cases = [
         _case(path, labels, patients[path], names[path], headers[path].views)
@@ -93,6 +101,7 @@ def collect(source: Path, options: Options) -> Collection:
         if path in headers
     ]
     result.problems += patient_of.problems
+    result.patient_rule = patient_of.rule
     if not options.salt:
         result.notes.append("pseudonyms were made without --salt: whoever can guess a patient ID can check the guess")
     return result

@@ -13,8 +13,9 @@ Layout::
       splits_final.json           optional: nnU-Net's folds (it keeps the file in nnUNet_preprocessed; copy it here)
 
 All classes but the background become the lesion, and nnU-Net's ignore label becomes 2; label maps that differ from
-that are written anew. The patient comes from ``--patient-pattern`` or ``--patient-table``, from what our own export
-noted in ``dataset.json``, else from the case's name without ``ant``/``post``.
+that are written anew, and values that ``dataset.json`` does not name are refused. The patient comes from
+``--patient-pattern`` or ``--patient-table``, from what our own export noted in ``dataset.json``, else from the case's
+name without ``ant``/``post``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy as np
 from bonemets.data.adapters.base import (
     Adapter,
     Case,
+    CaseError,
     Collection,
     Options,
     Problem,
@@ -54,15 +56,17 @@ _CHANNEL = re.compile(r"_(\d{4})$")
 def collect(source: Path, options: Options) -> Collection:
     """Pair nnU-Net's images and labels, and take over its folds."""
     document = _read_json(source / DATASET, dict)
-    lesions, ignore = _label_values(document, source / DATASET)
+    classes, ignore = _labels(document, source / DATASET)
+    lesions = {value for values in classes.values() for value in values} - {0}
     known: dict[str, dict[str, str]] = document.get(NOTES_KEY) or {}
     folds = _fold_of_case(source / SPLITS) if (source / SPLITS).is_file() else None
 
     def patient_of(image: Path) -> str:
         case = _case_name(stem_of(image))
-        return known.get(case, {}).get("patient") or patient_from_stem(Path(case + image.suffix))
+        return known.get(case, {}).get("patient") or patient_from_stem(Path(case))
 
-    patients = PatientRule(source, options, patient_of)
+    rule = "what our export noted" if known else "the case's name without ant/post"
+    patients = PatientRule(source, options, patient_of, rule)
     result = Collection(folds=None if folds is None else 1 + max(folds.values()))
     for part, test in (("Tr", False), ("Ts", True)):
         if test and not ((source / "imagesTs").is_dir() and (source / "labelsTs").is_dir()):
@@ -75,14 +79,21 @@ def collect(source: Path, options: Options) -> Collection:
         for case in plain_cases(pairs, patients, source):
             name = _case_name(stem_of(case.image))
             case = replace(case, test=test, view=known.get(name, {}).get("view") or case.view)
-            case = case if (lesions, ignore) in (({1}, None), ({1}, 2)) else _map_labels(case, lesions, ignore)
+            if (lesions, ignore) in (({1}, None), ({1}, 2)):
+                case = replace(case, label_values=frozenset({0, 1} if ignore is None else {0, 1, 2}))
+            else:
+                case = _map_labels(case, lesions, ignore)
             if folds is not None and not test:
                 if name not in folds:
                     text = f"is in no validation part of {SPLITS}; add it, or remove that file to get new folds"
                     result.problems.append(Problem("patient", relative(case.image, source), text))
                 case = replace(case, fold=folds.get(name))
             result.cases.append(case)
+    merged = [name for name, values in classes.items() if values != {0}]
+    if len(merged) > 1:
+        result.notes.append(f"{len(merged)} classes become the lesion: {', '.join(merged)}")
     result.problems += patients.problems
+    result.patient_rule = patients.rule
     return result
 
 
@@ -96,19 +107,22 @@ def _read_json(path: Path, kind: type) -> Any:
     return document
 
 
-def _label_values(document: dict[str, Any], path: Path) -> tuple[set[int], int | None]:
-    """The values of all lesions, and of what nnU-Net ignores."""
+def _labels(document: dict[str, Any], path: Path) -> tuple[dict[str, set[int]], int | None]:
+    """The values of each class, several for a region of classes, and of what nnU-Net ignores."""
     try:
-        labels = dict(document["labels"])
-        ignore = labels.pop("ignore", None)
-        values = {int(v) for value in labels.values() for v in (value if isinstance(value, list) else [value])}
+        named = dict(document["labels"])
+        ignore = named.pop("ignore", None)
+        labels = {
+            str(k): {int(v) for v in (value if isinstance(value, list) else [value])} for k, value in named.items()
+        }
+        ignored = None if ignore is None else int(ignore)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: has no labels as nnU-Net v2 writes them (name: value); convert the data set"
         ) from error
-    if not values - {0}:
+    if not any(values - {0} for values in labels.values()):
         raise InputError(f"{path}: names no label but the background; add the lesion's")
-    return values - {0}, None if ignore is None else int(ignore)
+    return labels, ignored
 
 
 def _fold_of_case(path: Path) -> dict[str, int]:
@@ -118,6 +132,9 @@ def _fold_of_case(path: Path) -> dict[str, int]:
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: is not a list of train and val, as nnU-Net writes it") from error
     twice = [case for case, count in Counter(case for case, _ in held_out).items() if count > 1]
+    empty = [fold for fold, split in enumerate(splits) if not split["val"]]
+    if empty and held_out:
+        raise InputError(f"{path}: fold {empty[0]} has no validation case; remove it, or the file to get new folds")
     if twice or not held_out:
         shown = (
             f"{len(twice)} cases ({twice[0]}, …) are in several validation parts"
@@ -125,6 +142,11 @@ def _fold_of_case(path: Path) -> dict[str, int]:
             else "it has no validation case"
         )
         raise InputError(f"{path}: {shown}; only splits in which each case is validated once are folds")
+    both = [
+        case for fold, split in enumerate(splits) for case in split.get("train", []) if (str(case), fold) in held_out
+    ]
+    if both:
+        raise InputError(f"{path}: {both[0]} is in the training and the validation part of a fold; mend the file")
     return dict(held_out)
 
 
@@ -152,10 +174,16 @@ def _map_labels(case: Case, lesions: set[int], ignore: int | None) -> Case:
     def read_label(scan: PlanarScan) -> np.ndarray:
         assert case.label is not None
         label = read_planar(case.label).pixels
-        # Values that dataset.json does not name stay, and are then reported; 3 stands for those that would look right.
-        mapped = np.where((label == 1) | (label == 2), 3.0, label)
+        unnamed = sorted(set(np.unique(label).tolist()) - {0, ignore} - lesions)
+        if unnamed:
+            shown = ", ".join(f"{value:.10g}" for value in unnamed[:6])
+            raise CaseError(
+                "values", f"{case.label}: holds {shown}, which {DATASET} does not name; name it or mend the mask"
+            )
+        mapped = np.zeros_like(label)
         mapped[np.isin(label, list(lesions))] = 1
-        mapped[label == ignore] = 2
+        if ignore is not None:
+            mapped[label == ignore] = 2
         return mapped
 
     return replace(case, read_label=read_label)

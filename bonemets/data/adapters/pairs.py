@@ -9,8 +9,8 @@ Layout::
       index.csv                optional: who is the patient (columns file or id, and patient or patient_id)
 
 Masks hold 0 for background, 1 or 255 for the lesion and, with 1, 2 for pixels to ignore. The patient comes from
-``--patient-pattern``, ``--patient-table``, ``index.csv`` or else from the file's name without ``ant``/``post``: then
-every image is a patient of its own.
+``--patient-pattern``, ``--patient-table``, ``index.csv`` or else from the first folder below ``images/``; where there
+is none from the file's name without ``ant``/``post``: then every image is a patient of its own.
 """
 
 from __future__ import annotations
@@ -31,15 +31,10 @@ def collect(source: Path, options: Options) -> Collection:
     images = find_folder(source, IMAGE_FOLDERS, "images")
     masks = find_folder(source, MASK_FOLDERS, "masks")
     index = source / INDEX
-    patients = PatientRule(source, options, table=index if index.is_file() else None)
+    patients = PatientRule(source, options, table=index if index.is_file() else None, roots=(images,))
     pairs, problems = match_folders(images, masks, source)
     cases = plain_cases(pairs, patients, source)
-    notes = []
-    if patients.uses_default:
-        notes.append(
-            "every image name counts as a patient; give --patient-pattern or --patient-table if patients have several"
-        )
-    return Collection(cases, problems + patients.problems, notes)
+    return Collection(cases, problems + patients.problems, patient_rule=patients.rule)
 
 
 ADAPTER = Adapter(name="pairs", title="Images and masks", modality="unknown", collect=collect)

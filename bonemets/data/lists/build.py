@@ -26,6 +26,7 @@ from bonemets.data.lists.check import (
 )  # fmt: skip
 from bonemets.data.lists.datalist import write_datalist
 from bonemets.data.lists.folds import assign_folds, split_test
+from bonemets.data.lists.spellings import one_spelling
 from bonemets.errors import InputError
 
 DuplicateRule = Literal["error", "group", "ignore"]
@@ -88,6 +89,12 @@ def build_datalist(
     checked, problems = check_cases(collection.cases, source, track)
     found = [] if duplicates == "ignore" else find_duplicates(checked)
     notes = list(collection.notes)
+    checked, several = _share_names(checked)
+    if several:
+        shown = "; ".join(", ".join(repr(name) for name in names) for names in several[:3])
+        more = f" and {len(several) - 3} more" if len(several) > 3 else ""
+        text = "names that differ in case, blanks, separators or leading zeros only count as one patient"
+        notes.append(f"{text}: {shown}{more} (--patient-table keeps them apart under other names)")
     ignored = sum(item.has_ignored for item in checked)
     if ignored:
         notes.append(f"{ignored} label maps hold 2: those pixels are ignored, in training and in scores")
@@ -99,7 +106,10 @@ def build_datalist(
     problems = collection.problems + problems + patient_problems([item.case for item in checked], source)
     if problems:
         raise ProblemsError(source, problems)
-    fold_of, test, number = _split(checked, source, folds, collection.folds, seed, test_share)
+    if collection.patient_rule:
+        patients = len({item.case.patient for item in checked})
+        notes.insert(0, f"patients were told {collection.patient_rule}: {patients} patients, {len(checked)} images")
+    fold_of, test, number = _split(checked, collection.patient_rule, source, folds, collection.folds, seed, test_share)
     folder = output.with_name(f"{output.stem}_files")
     parts: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
     written = 0
@@ -133,7 +143,13 @@ def build_datalist(
 
 
 def _split(
-    checked: Sequence[Checked], source: Path, folds: int | None, given: int | None, seed: int, test_share: float
+    checked: Sequence[Checked],
+    rule: str,
+    source: Path,
+    folds: int | None,
+    given: int | None,
+    seed: int,
+    test_share: float,
 ) -> tuple[Mapping[str, int], set[str], int]:
     """The fold of each training patient, the test patients, and the number of folds."""
     if not 0 <= test_share <= 1:
@@ -155,10 +171,18 @@ def _split(
         return {}, test, 0
     number = DEFAULT_FOLDS if folds is None else folds
     if not 1 <= number <= len(training):
+        told = f", told {rule}" if rule else ""
         raise InputError(
-            f"--folds {number}: {source} has {len(training)} patients to split; choose a number from 1 to that"
+            f"--folds {number}: {source} has {len(training)} patients to split{told}; choose a number from 1 to that"
         )
     return assign_folds(training, number, seed, lesion), test, number
+
+
+def _share_names(checked: Sequence[Checked]) -> tuple[list[Checked], list[tuple[str, ...]]]:
+    """Give all spellings of a patient's name the same one; the spellings that differ in more than Unicode."""
+    shared, several = one_spelling(item.case.patient for item in checked)
+    same = [replace(item, case=replace(item.case, patient=shared[item.case.patient])) for item in checked]
+    return same, several
 
 
 def _group_patients(checked: Sequence[Checked], found: Iterable[Duplicate]) -> list[Checked]:
@@ -212,4 +236,6 @@ def _compact(pixels: np.ndarray) -> np.ndarray:
 
 
 def _relative(files: Mapping[str, Path], folder: Path) -> dict[str, str]:
-    return {key: Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix() for key, path in files.items()}
+    """Paths as the user knows them: a link's own name, since what it points to may have another, or no suffix."""
+    places = {key: path.absolute() if ".." not in path.parts else path.resolve() for key, path in files.items()}
+    return {key: Path(os.path.relpath(path, folder.resolve())).as_posix() for key, path in places.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -147,21 +146,12 @@ def duplicate_problems(duplicates: Iterable[Duplicate], source: Path) -> list[Pr
 
 
 def patient_problems(cases: Iterable[Case], source: Path) -> list[Problem]:
-    """Patients whose names differ only in spelling, and patients whom the source has in several of its parts."""
-    spellings: dict[str, set[str]] = defaultdict(set)
+    """Patients whom the source has in several of its parts."""
     parts: dict[str, set[str]] = defaultdict(set)
     for case in cases:
-        spellings[_plain(case.patient)].add(case.patient)
         training = "training part" if case.fold is None else f"fold {case.fold}"
         parts[case.patient].add("test part" if case.test else training)
-    problems = [
-        Problem(
-            "duplicate", ", ".join(sorted(names)), "are patients whose names differ only in spelling; give one name"
-        )
-        for names in spellings.values()
-        if len(names) > 1
-    ]
-    return problems + [
+    return [
         Problem("duplicate", patient, f"is in the {' and the '.join(sorted(found))}; split patients, not images")
         for patient, found in parts.items()
         if len(found) > 1
@@ -182,7 +172,10 @@ def _problems(case: Case, scan: PlanarScan, label: np.ndarray | None, source: Pa
         text = f"is {sizes[0]} (rows x columns), its image {sizes[1]}; export it again at the image's size"
         yield Problem("size", file, text)
     values = set(np.unique(label).tolist())
-    if not any(values <= allowed for allowed in _LABEL_VALUES):
+    if case.label_values is not None and not values <= case.label_values:
+        text = f"holds {_few(values - case.label_values)}, which the data set does not name; name it or mend the mask"
+        yield Problem("values", file, text)
+    elif not any(values <= allowed for allowed in _LABEL_VALUES):
         lossy = "; a JPEG cannot hold a mask, export it as PNG" if file.lower().endswith((".jpg", ".jpeg")) else ""
         yield Problem("values", file, f"holds {_few(values)}; a mask has 0 and 255, or 0, 1 and 2 (ignore){lossy}")
 
@@ -229,12 +222,6 @@ def _reduce(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(small)
 
 
-def _plain(name: str) -> str:
-    """A name as one hears it: without case, separators and leading zeros."""
-    words = re.sub(r"[\W_]+", "_", name.casefold())
-    return re.sub(r"(?<!\d)0+(?=\d)", "", words)
-
-
 def _size(shape: Sequence[int]) -> str:
     height, width, views = shape
     return f"{height} x {width}" + (f" x {views} views" if views > 1 else "")
@@ -242,6 +229,6 @@ def _size(shape: Sequence[int]) -> str:
 
 def _few(values: Iterable[float]) -> str:
     shown = sorted(values)
-    return ", ".join(f"{value:g}" for value in shown[:6]) + (
+    return ", ".join(f"{value:.10g}" for value in shown[:6]) + (
         f" and {len(shown) - 6} more values" if len(shown) > 6 else ""
     )

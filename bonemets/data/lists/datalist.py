@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,31 +22,32 @@ _PATH_KEYS = ("image", "label")
 
 
 def load_datalist(
-    path: Path | str, fold: int | None = 0, section: Literal["train", "validation", "test"] = "train"
+    path: Path | str, fold: int | None = 0, section: Literal["train", "validation", "test", "all"] = "train"
 ) -> list[dict[str, Any]]:
     """The items of one part of a data list, with absolute paths.
 
     Args:
         path: the JSON file.
         fold: the fold held out for validation; None holds out nothing (train on everything).
-        section: ``"train"`` (training items of the other folds), ``"validation"`` (training items of `fold`) or
-            ``"test"`` (the testing items).
+        section: ``"train"`` (training items of the other folds), ``"validation"`` (training items of `fold`),
+            ``"test"`` (the testing items, without a fold) or ``"all"`` (all training items, then those for testing).
 
     Raises:
         InputError: if the file cannot be read, an item lacks a key or its files, or the part is empty.
-        ValueError: if `section` is none of the three.
+        ValueError: if `section` is none of them.
     """
     path = Path(path)
-    if section not in ("train", "validation", "test"):
-        raise ValueError(f"section must be 'train', 'validation' or 'test', got {section!r}")
+    if section not in ("train", "validation", "test", "all"):
+        raise ValueError(f"section must be 'train', 'validation', 'test' or 'all', got {section!r}")
     document = read_datalist(path)
-    if section == "test":
-        items = document.get("testing", [])
+    testing = [{key: value for key, value in item.items() if key != "fold"} for item in document.get("testing") or []]
+    if section in ("test", "all"):
+        items = testing if section == "test" else [*document["training"], *testing]
     else:
         held_out = section == "validation"
         items = [item for item in document["training"] if (fold is not None and item["fold"] == fold) == held_out]
     if not items:
-        which = "" if section == "test" else f" with fold {fold} of {document.get('numFolds', '?')}"
+        which = "" if section in ("test", "all") else f" with fold {fold} of {document.get('numFolds', '?')}"
         raise InputError(f"{path}: has no {section} items{which}")
     return [_absolute(item, path) for item in items]
 
@@ -102,7 +104,7 @@ def describe_part(path: Path | str, section: str, fold: int | None) -> dict[str,
 
     Args:
         path: the data list.
-        section: ``"validation"`` or ``"test"``.
+        section: ``"validation"``, ``"test"`` or ``"all"``.
         fold: the fold, which only validation has.
     """
     path, document = Path(path), read_datalist(path)
@@ -120,7 +122,9 @@ def describe_part(path: Path | str, section: str, fold: int | None) -> dict[str,
 def _absolute(item: Mapping[str, Any], path: Path) -> dict[str, Any]:
     result = dict(item)
     for key in [key for key in _PATH_KEYS if key in item]:
-        file = (path.parent / item[key]).resolve()
+        # Without following links: what they point to may have another name, or no suffix.
+        file = Path(os.path.normpath(path.parent.resolve() / item[key]))
+        file = file if file.is_file() else (path.parent / item[key]).resolve()
         if not file.is_file():
             raise InputError(f"{path}: names the {key} {item[key]}, which does not exist")
         result[key] = str(file)

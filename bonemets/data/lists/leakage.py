@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
 from bonemets.data.lists.datalist import read_datalist
+from bonemets.data.lists.spellings import one_spelling
 from bonemets.data.planar.study import read_planar
 
 # Pixels of the thumbnails that are compared, and the scale in thumbnail pixels above which structure is removed.
@@ -38,7 +40,12 @@ def check_leakage(datalist: Path | str, threshold: float = NEAR_DUPLICATE) -> li
     document = read_datalist(datalist)
     items = [(f"fold {item['fold']}", item) for item in document["training"]]
     items += [("testing", item) for item in document.get("testing") or []]
-    findings = [*_shared("patient", items), *_shared("image", items), *_shared("label", items)]
+    spelling, _ = one_spelling(str(item["patient"]) for _, item in items)
+    findings = [*_shared("patient", items, spelling.__getitem__)]
+    for key in ("image", "label"):
+        findings += _shared(
+            key, items, lambda file: os.path.relpath((datalist.parent / file).resolve(), datalist.parent)
+        )
     images = [read_planar(datalist.parent / item["image"]).pixels[..., 0] for _, item in items]
     return findings + _near_duplicates(items, images, threshold)
 
@@ -68,12 +75,12 @@ def similarity(images: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np
     return best
 
 
-def _shared(key: str, items: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+def _shared(key: str, items: Sequence[tuple[str, Mapping[str, Any]]], name: Callable[[str], str] = str) -> list[str]:
     parts: dict[str, set[str]] = defaultdict(set)
     for part, item in items:
         if key in item:
-            parts[str(item[key])].add(part)
-    return [f"{key} {name} is in {' and '.join(sorted(found))}" for name, found in parts.items() if len(found) > 1]
+            parts[name(str(item[key]))].add(part)
+    return [f"{key} {shown} is in {' and '.join(sorted(found))}" for shown, found in parts.items() if len(found) > 1]
 
 
 def _near_duplicates(

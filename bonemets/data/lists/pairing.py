@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bonemets.data.adapters.base import Case, Problem, list_files, relative, stem_of
+from bonemets.data.lists.patients import PatientRule
 from bonemets.data.planar.geometry import view_from_name
 
 # What annotation tools append to an image's name when they name its mask.
@@ -70,8 +71,9 @@ def match_folders(
     return [(image, label_of[key]) for key, image in image_of.items() if key in label_of], problems
 
 
-def plain_cases(pairs: Iterable[tuple[Path, Path]], patient_of: Callable[[Path], str], source: Path) -> list[Case]:
+def plain_cases(pairs: Sequence[tuple[Path, Path]], patient_of: PatientRule, source: Path) -> list[Case]:
     """Cases whose image and label map are used as they are."""
+    patient_of.see([image for image, _ in pairs])
     return [
         Case(
             image=image,

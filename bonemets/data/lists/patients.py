@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import hmac
+import os
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bonemets.data.adapters.base import Options, Problem, relative, stem_of
+from bonemets.data.lists.patient_table import PatientTable, Place
+from bonemets.data.lists.spellings import tidy_name
 from bonemets.data.planar.geometry import without_view
 from bonemets.errors import InputError
 
-IMAGE_COLUMNS = ("file", "filename", "image", "image_id", "isic_id", "id", "name")
-PATIENT_COLUMNS = ("patient", "patient_id", "patientid", "subject", "subject_id", "lesion_id")
+# Folders that sort images by what they are, not by whose they are.
+_KIND_OF_FOLDER = re.compile(
+    r"(?:images?|imgs?|pictures?|photos?|scans?|slices?|data|dataset|annotations?|labelme|json|png|jpe?g|nifti|raw|"
+    r"train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|(?:fold|split|batch|cent(?:er|re)|site|hospital)[_\-. ]*\d*|"
+    r"ant(?:erior)?|post(?:erior)?|lesions?|normal|abnormal|healthy|positive|negative|benign|malignant|metasta[a-z]+)",
+    re.IGNORECASE,
+)
+# What often counts the images of one patient: p01_2, p01-slice3, p01_t2.
+_NUMBER = re.compile(
+    r"[_\-. ]+(?:slices?|img|image|scan|series|study|visit|view|time|t|v|s|no)?[_\-. ]*\d+$", re.IGNORECASE
+)
 
 PatientOf = Callable[[Path], str]
 
@@ -38,30 +50,83 @@ def patient_from_stem(path: Path) -> str:
     return re.sub(r"[_\-. ]+", "_", plain).strip("_") or stem
 
 
+def patient_from_place(inside: Path) -> str:
+    """The first folder that an image lies in, else its name; see `PatientRule`.
+
+    Folders that sort images by kind (``train``, ``anterior``, ``malignant``, ``site_2``) are passed over.
+
+    Args:
+        inside: the image's path below the folder of the images.
+    """
+    folder = _folder_of_patient(inside)
+    return patient_from_stem(inside) if folder is None else folder
+
+
+def _folder_of_patient(inside: Path) -> str | None:
+    return next(filter(_is_place, inside.parts[:-1]), None)
+
+
+def _is_place(folder: str) -> bool:
+    return _KIND_OF_FOLDER.fullmatch(folder) is None
+
+
 class PatientRule:
     """Give every image its patient: by the user's pattern or table, else by the format's own rule.
+
+    Without any of them, a folder below that of the images is a patient; images that lie in none are patients by their
+    names, without ``ant`` and ``post``.
 
     Args:
         source: the data set's folder.
         options: the user's options.
         default: the format's own rule; takes the image's path.
+        default_rule: that rule in a few words.
         table: a table of the data set itself, used where the user gives none.
+        roots: folders of the images; by default the data set's.
 
     Raises:
         InputError: if the pattern is no regular expression or the table cannot be read.
     """
 
     def __init__(
-        self, source: Path, options: Options, default: PatientOf = patient_from_stem, table: Path | None = None
+        self,
+        source: Path,
+        options: Options,
+        default: PatientOf | None = None,
+        default_rule: str = "",
+        table: Path | None = None,
+        roots: Iterable[Path] = (),
     ) -> None:
         self.source = source
         self.default = default
         self.problems: list[Problem] = []
         self.pattern = _compile(options.patient_pattern)
         table = options.patient_table or (table if self.pattern is None else None)
-        self.table = None if table is None else read_patient_table(table)
-        self.table_path = table
+        self.table = None if table is None else PatientTable(table)
         self.uses_default = self.pattern is None and self.table is None
+        self._default_rule = default_rule
+        self._roots = sorted((*roots, source), key=lambda root: -len(root.parts))
+        self._seen: list[Path] = []
+
+    def see(self, images: Sequence[Path]) -> None:
+        """Look at all images of a folder before the first of them is asked for.
+
+        Args:
+            images: their files.
+        """
+        self._seen += images
+        if self.table is None:
+            return
+        places = {self._place(image): image for image in images}
+        self.table.use_for(list(places))
+        for several in self.table.shared_rows(places):
+            files = {tuple(filter(_is_place, place.inside)): relative(places[place], self.source) for place in several}
+            if len(files) > 1:
+                first, *others = files.values()
+                text = (
+                    f"{self.table.path.name} names it without its folder, and so {', '.join(others)}; give paths there"
+                )
+                self.problems.append(Problem("patient", first, text))
 
     def __call__(self, image: Path) -> str:
         """The patient of an image; where none can be told, a problem is noted and the image's name returned."""
@@ -72,46 +137,58 @@ class PatientRule:
             if match is None:
                 return self._unknown(image, f"the pattern {self.pattern.pattern} does not match {text}")
             named = match.groupdict().get("patient")
-            return named or (match.group(1) if match.groups() else match.group(0)) or stem_of(image)
+            return tidy_name(named or (match.group(1) if match.groups() else match.group(0)) or "") or stem_of(image)
         if self.table is not None:
-            for key in (image.name, stem_of(image)):
-                if key.lower() in self.table:
-                    return self.table[key.lower()]
-            return self._unknown(image, f"{self.table_path} has no row with a patient for it")
-        return self.default(image)
+            try:
+                patient = self.table.patient_of(self._place(image))
+            except InputError as error:
+                return self._unknown(image, str(error))
+            if patient is None:
+                return self._unknown(image, f"{self.table.path} has no row with a patient for it")
+            return patient
+        return tidy_name(self.default(image) if self.default else patient_from_place(self._inside(image)))
+
+    @property
+    def rule(self) -> str:
+        """How patients were told, in a few words."""
+        if self.pattern is not None:
+            return f"by --patient-pattern {self.pattern.pattern}"
+        if self.table is not None:
+            return f"by column {self.table.column} of {self.table.path.name}"
+        if self.default is not None:
+            return f"by {self._default_rule}{self._doubt()}"
+        in_folders = sum(_folder_of_patient(self._inside(image)) is not None for image in self._seen)
+        by_name = f"by the file's name without ant/post{self._doubt()}"
+        if in_folders == len(self._seen):
+            return "by the folder that the images lie in (--patient-pattern or --patient-table say otherwise)"
+        return f"by the folder for {in_folders} images, others {by_name}" if in_folders else by_name
+
+    def _doubt(self) -> str:
+        """What to do where names may count several images of one patient."""
+        groups: dict[str, list[str]] = defaultdict(list)
+        for image in self._seen:
+            if _folder_of_patient(self._inside(image)) is None:
+                stem = patient_from_stem(Path(re.sub(r"_0000$", "", stem_of(image))))
+                groups[_NUMBER.sub("", stem)].append(stem)
+        alike = next((sorted(set(names)) for names in groups.values() if len(set(names)) > 1), None)
+        if alike is None or (len(groups) == 1 and not any(map(str.isdigit, "".join(groups)))):
+            return ""
+        return f"; if {alike[0]} and {alike[1]} are one patient, say so with --patient-pattern or --patient-table"
+
+    def _place(self, image: Path) -> Place:
+        return Place.of(Path(os.path.normpath(image.absolute())).parent / stem_of(image), self._inside(image))
+
+    def _inside(self, image: Path) -> Path:
+        image = Path(os.path.normpath(image))
+        roots = [Path(os.path.normpath(root)) for root in self._roots]
+        root = next((root for root in roots if image.is_relative_to(root)), image.parent)
+        return image.relative_to(root)
 
     def _unknown(self, image: Path, reason: str) -> str:
         self.problems.append(
             Problem("patient", relative(image, self.source), f"{reason}; mend it, or leave the image out")
         )
         return stem_of(image)
-
-
-def read_patient_table(path: Path) -> dict[str, str]:
-    """Read a CSV file: file name, with and without suffix, in lower case, to patient. Rows without either are skipped.
-
-    Raises:
-        InputError: if it cannot be read or lacks a column.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error}); save it as CSV with a header line") from error
-    columns = {(name or "").strip().lower(): name for name in (rows[0] if rows else {})}
-    images = [columns[name] for name in IMAGE_COLUMNS if name in columns]
-    patients = [columns[name] for name in PATIENT_COLUMNS if name in columns]
-    if not images or not patients:
-        wanted = f"one of {', '.join(IMAGE_COLUMNS)} and one of {', '.join(PATIENT_COLUMNS)}"
-        raise InputError(f"{path}: its header needs {wanted}; add or rename the columns")
-    table = {}
-    for row in rows:
-        patient = (row[patients[0]] or "").strip()
-        for column in images:
-            name = Path((row[column] or "").strip().replace("\\", "/"))
-            if patient and name.name:
-                table[name.name.lower()] = table[stem_of(name).lower()] = patient
-    return table
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:

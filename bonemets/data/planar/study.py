@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from bonemets.data.headers import header_numbers, header_texts
+from bonemets.data.intake import Found, Report, is_archive, is_dicomdir, open_source
+from bonemets.data.lists.spellings import plain_name
 from bonemets.data.planar.formats import (
     IMAGE_SUFFIXES,
     NIFTI_SUFFIXES,
@@ -24,9 +24,7 @@ from bonemets.data.planar.nuclear import UnsuitableError, read_dicom
 from bonemets.data.planar.scan import PlanarScan, merge_views
 from bonemets.errors import InputError
 
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-MAX_ARCHIVE_BYTES = 4 * 1024**3
-OTHER_SUFFIXES = (*NIFTI_SUFFIXES, *NRRD_SUFFIXES, *IMAGE_SUFFIXES)
+Skip = Callable[[Path, str], None]
 
 
 def read_planar(path: Path | str) -> PlanarScan:
@@ -41,19 +39,21 @@ def read_planar(path: Path | str) -> PlanarScan:
     return scans[0]
 
 
-def read_study(path: Path | str, report: Callable[[InputError], None] | None = None) -> list[PlanarScan]:
-    """Read the planar scans of a file, a folder (with its subfolders) or a zip archive.
+def read_study(path: Path | str, report: Report | None = None) -> list[PlanarScan]:
+    """Read the planar scans of a file, a folder (with its subfolders) or a zip or tar archive.
 
-    One scan per study. Two single-view files of one study (DICOM: the same study instance UID; other formats: names
-    that differ only in ``anterior``/``posterior``) become one scan of two views. A study's whole-body scan is taken
-    and its spot views are left; a study with several whole-body scans, early and late, gives several. In a folder,
-    DICOMDIR, text, reports and DICOM objects that are not planar scans are passed over, and where there are DICOM
-    scans, pictures and NIfTI files are too; a planar scan that cannot be read is an error.
+    One scan per study and patient. Two single-view files of one study (DICOM: the same study instance UID and patient;
+    other formats: names that differ only in ``anterior``/``posterior``) become one scan of two views. A study's
+    whole-body scan is taken and its spot views are left; a study with several whole-body scans, early and late, gives
+    several. Links are followed and archives within a folder are unpacked; a DICOMDIR stands for the files that it
+    names. Text, reports and DICOM objects that are not planar scans are passed over, and where there are DICOM scans,
+    pictures and NIfTI files are too; a planar scan that cannot be read is an error.
 
     Args:
-        path: file, folder or zip archive.
-        report: called with the error for each planar scan of a folder that cannot be read, which is then passed over;
-            by default the first one ends it.
+        path: file, folder or archive.
+        report: called with the error for each planar scan of a folder that cannot be read, which is then passed over
+            (by default the first one ends it), and with a `bonemets.data.intake.PassedOverError` for all else that is
+            passed over.
 
     Returns:
         At least one scan, in the order of their file names.
@@ -63,15 +63,18 @@ def read_study(path: Path | str, report: Callable[[InputError], None] | None = N
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            return _read_folder(path, path, report)
-        if not path.is_file():
+        if not path.exists():
             raise InputError(f"{path}: no such file or folder")
-        if path.stat().st_size == 0:
+        if path.is_file() and path.stat().st_size == 0:
             raise InputError(f"{path}: is empty")
-        if path.suffix.lower() == ".zip":
-            return _read_archive(path, report)
-        return [_read_file(path)]
+        if path.is_file() and not is_archive(path) and not is_dicomdir(path):
+            return [_read_file(path)]
+        with open_source(path, report) as found:
+            try:
+                scans = _read_found(found, path, report)
+            except InputError as error:
+                raise found.renamed(error) from error
+            return [replace(scan, path=found.archive_of(scan.path)) for scan in scans]
     except PermissionError as error:
         raise InputError(f"{path}: cannot be opened; check its permissions") from error
 
@@ -87,61 +90,21 @@ def _read_file(path: Path) -> PlanarScan:
     return read_dicom(path)
 
 
-def _read_archive(path: Path, report: Callable[[InputError], None] | None) -> list[PlanarScan]:
-    with unpacked(path) as folder:
-        return [replace(scan, path=path) for scan in _read_folder(folder, path, report)]
-
-
-@contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
-    """A folder with what a zip archive holds, for as long as the block lasts.
-
-    Raises:
-        InputError: if it is too large, damaged, or has a password.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                if sum(member.file_size for member in archive.infolist()) > MAX_ARCHIVE_BYTES:
-                    raise InputError(
-                        f"{path}: unpacks to more than {MAX_ARCHIVE_BYTES // 1024**3} GB; unpack it and give a folder"
-                    )
-                archive.extractall(folder)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-            raise InputError(f"{path}: cannot be unpacked (damaged, or with a password)") from error
-        yield Path(folder)
-
-
-def _read_folder(folder: Path, shown_as: Path, report: Callable[[InputError], None] | None = None) -> list[PlanarScan]:
-    dicom, others = files_of_study(folder)
-    scans, problem = _read_files(dicom, report)
-    if not scans:
-        scans, other_problem = _read_files(others, report)
+def _read_found(found: Found, shown_as: Path, report: Report | None) -> list[PlanarScan]:
+    scans, problem = _read_files(found.dicom, found, report)
+    if scans:
+        for file in found.others:
+            found.skip(file, "no DICOM, where there are scans in DICOM")
+    else:
+        scans, other_problem = _read_files(found.others, found, report)
         problem = problem or other_problem
     if not scans:
         raise problem or InputError(f"{shown_as}: holds no DICOM, NIfTI, NRRD or picture file")
-    return merge_studies(scans)
-
-
-def merge_studies(scans: list[PlanarScan]) -> list[PlanarScan]:
-    """One scan per study from scans of single files; see `read_study`."""
-    return [scan for study in _by_study(scans) for scan in _merge_study(study)]
-
-
-def files_of_study(folder: Path) -> tuple[list[Path], list[Path]]:
-    """DICOM files of a folder and its subfolders, and files of the other formats; hidden ones are left out."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file.relative_to(folder)))
-    dicom, others = [], []
-    for file in files:
-        if file.name.lower().endswith(OTHER_SUFFIXES):
-            others.append(file)
-        elif file.name.upper() != "DICOMDIR" and looks_like_dicom(file):
-            dicom.append(file)
-    return dicom, others
+    return merge_studies(scans, found.skip)
 
 
 def _read_files(
-    files: Iterable[Path], report: Callable[[InputError], None] | None
+    files: Iterable[Path], found: Found, report: Report | None
 ) -> tuple[list[PlanarScan], InputError | None]:
     """The scans among the files, and the first object that was passed over."""
     scans, skipped = [], None
@@ -150,46 +113,58 @@ def _read_files(
             scans.append(_read_file(file))
         except UnsuitableError as error:
             skipped = skipped or error
+            found.skip(file, str(error).removeprefix(f"{file}: ").split(";")[0])
         except InputError as error:
             if report is None:
                 raise
-            report(error)
+            report(found.renamed(error))
     return scans, skipped
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+def merge_studies(scans: list[PlanarScan], skip: Skip = lambda path, reason: None) -> list[PlanarScan]:
+    """One scan per study and patient from the scans of single files; see `read_study`.
+
+    Args:
+        scans: the scans of all files.
+        skip: called with the path of each scan that is left out, and why.
+    """
+    return [scan for study in _by_study(scans, skip) for scan in _merge_study(study, skip)]
 
 
-def looks_like_dicom(path: Path) -> bool:
-    """Whether the name or the first bytes say that a file is DICOM."""
-    if path.suffix.lower() in DICOM_SUFFIXES:
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except PermissionError:
-        # Told where it is read.
-        return True
-
-
-def _by_study(scans: list[PlanarScan]) -> list[list[PlanarScan]]:
+def _by_study(scans: list[PlanarScan], skip: Skip) -> list[list[PlanarScan]]:
     studies: dict[tuple[str, ...], list[PlanarScan]] = defaultdict(list)
     seen = set()
     for scan in scans:
         if scan.dataset is None:
             studies[(str(scan.path.parent), without_view(scan.path.name))].append(scan)
             continue
-        instance = "\\".join(header_texts(scan.dataset, "SOPInstanceUID"))
-        if not instance or instance not in seen:
-            seen.add(instance)
-            studies[(str(scan.dataset.get("StudyInstanceUID")),)].append(scan)
+        # Equal identifiers alone are no copy: some programs give all objects the same one, or an empty one.
+        pixels = hashlib.sha256(repr((scan.views, scan.shape)).encode() + scan.pixels.tobytes()).hexdigest()
+        instance = ("\\".join(header_texts(scan.dataset, "SOPInstanceUID")), pixels)
+        if instance[0] and instance in seen:
+            skip(scan.path, "a copy of a scan that is there already")
+            continue
+        seen.add(instance)
+        studies[_study_of(scan)].append(scan)
     return list(studies.values())
 
 
-def _merge_study(scans: list[PlanarScan]) -> list[PlanarScan]:
+def _study_of(scan: PlanarScan) -> tuple[str, ...]:
+    """What the views of one scan share: the study and, since identifiers of studies are given twice, the patient."""
+    header = scan.dataset
+    assert header is not None
+    patient = (plain_name("\\".join(header_texts(header, key))) for key in ("PatientID", "PatientName"))
+    study, date = ("\\".join(header_texts(header, key)) for key in ("StudyInstanceUID", "StudyDate"))
+    where = () if study else (date, str(scan.path.parent))
+    return study, *patient, *where
+
+
+def _merge_study(scans: list[PlanarScan], skip: Skip) -> list[PlanarScan]:
     """Pair the single views of one study in the order in which they were acquired; keep whole-body over spot views."""
     whole_body = [scan for scan in scans if _is_whole_body(scan)]
+    for scan in scans if whole_body else ():
+        if not _is_whole_body(scan):
+            skip(scan.path, "a spot view of a study with a whole-body scan")
     scans = sorted(whole_body or scans, key=_acquired)
     anterior, posterior = ([scan for scan in scans if scan.views == (view,)] for view in ("anterior", "posterior"))
     if len(anterior) != len(posterior) or any(a.shape != p.shape for a, p in zip(anterior, posterior, strict=True)):

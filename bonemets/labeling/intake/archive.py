@@ -16,6 +16,7 @@ from dicomweb_client.session_utils import create_session_from_user_pass
 from pydicom import Dataset, dcmread, dcmwrite
 
 from bonemets.data.files import write_bytes, write_nifti
+from bonemets.data.intake import PassedOverError
 from bonemets.data.modalities import NM
 from bonemets.data.planar.nuclear import UnsuitableError
 from bonemets.data.planar.scan import PlanarScan
@@ -99,8 +100,13 @@ class Archive:
             for uid in series:
                 for number, dataset in enumerate(self.client.retrieve_series(study, uid)):
                     dcmwrite(folder / f"{series.index(uid):03d}_{number:03d}.dcm", dataset, enforce_file_format=True)
+
+            def note(error: InputError) -> None:
+                if not isinstance(error, PassedOverError):
+                    result.problems.append(_without(error, folder, study))
+
             try:
-                scans = read_study(folder, report=lambda error: result.problems.append(_without(error, folder, study)))
+                scans = read_study(folder, report=note)
             except UnsuitableError:
                 # Other objects of the modality: tomograms, dynamic series.
                 return

@@ -13,11 +13,13 @@ from pydicom.errors import InvalidDicomError
 
 from bonemets.data.adapters.base import list_files, stem_of
 from bonemets.data.ct.scan import CTScan, read_ct
+from bonemets.data.files import files_below
+from bonemets.data.intake import PassedOverError, looks_like_dicom
 from bonemets.data.modalities import CT, NM, read_file
 from bonemets.data.planar.geometry import without_view
 from bonemets.data.planar.nuclear import UnsuitableError
 from bonemets.data.planar.scan import PlanarScan, merge_views
-from bonemets.data.planar.study import looks_like_dicom, read_study
+from bonemets.data.planar.study import read_study
 from bonemets.errors import InputError
 
 # Masks and truth that lie beside images, as our own cohorts and most public sets name them.
@@ -114,9 +116,9 @@ def _dicom_folders(folder: Path) -> tuple[list[Path], set[Path]]:
     """Folders with CT slices, and folders with other DICOM objects."""
     series: set[Path] = set()
     others: set[Path] = set()
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        if hidden or not path.is_file() or path.name.upper() == "DICOMDIR" or not looks_like_dicom(path):
+        if hidden or path.name.upper() == "DICOMDIR" or not looks_like_dicom(path):
             continue
         try:
             header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"], force=True)
@@ -129,8 +131,13 @@ def _dicom_folders(folder: Path) -> tuple[list[Path], set[Path]]:
 def _read_planar_dicom(folder: Path, skipped: Skipped) -> list[PlanarScan]:
     """The bone scans; none if there are only other objects, such as reports."""
     problems: list[str] = []
+
+    def note(error: InputError) -> None:
+        if not isinstance(error, PassedOverError):
+            problems.append(str(error))
+
     try:
-        scans = read_study(folder, report=lambda error: problems.append(str(error)))
+        scans = read_study(folder, report=note)
     except UnsuitableError:
         return []
     except InputError as error:

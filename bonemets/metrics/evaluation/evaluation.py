@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from bonemets.metrics.comparison.intervals import resampling_weights
 from bonemets.metrics.evaluation.breakdown import BreakdownRow, by_cluster, by_region, by_size
 from bonemets.metrics.evaluation.cohort import Cohort
+from bonemets.metrics.evaluation.matching import Case
 from bonemets.metrics.evaluation.measures import Estimate, estimate
-from bonemets.metrics.evaluation.predictions import Case, read_label, read_prediction
+from bonemets.metrics.evaluation.predictions import read_label, read_prediction
 from bonemets.metrics.evaluation.simulated import read_simulated
 from bonemets.metrics.froc import operating_point
 from bonemets.metrics.image import CRITERIA, ImageResult, bears_lesion, measure_image

@@ -1,150 +1,17 @@
-"""Which prediction belongs to which item of a data list, and reading both.
-
-A prediction is a NIfTI file (``.nii`` or ``.nii.gz``) per item, a mask or a probability; of pictures a mask may be a
-PNG. Its path below the folder is, for an item of patient P, view V and image ``a/b.nii.gz``, one of
-
-- ``P_V``: ``patient_0001_anterior.nii.gz``;
-- the image's own path: ``a/b.nii.gz``;
-- the image's own name, ``b.nii.gz``, if no other item's image has that name.
-
-An ending after an underscore (``_seg``, ``_trans``, ``_prob``) and a folder of the file's own name, as MONAI's
-`SaveImage` makes them, may be there. The results of ``bonemets segment`` are recognized by the fingerprints of the
-scan, or of the CT's slices, in their ``result.json``.
-"""
+"""Reading the predictions and labels of a data list's items: one view, and both on one grid."""
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonemets.errors import InputError
-from bonemets.metrics.evaluation.segmented import match_results
+from bonemets.metrics.evaluation.matching import PICTURE, SUFFIXES, Case
 from bonemets.metrics.lesions import IGNORE, LESION
-
-SUFFIXES = (".nii.gz", ".nii")
-PICTURE = ".png"
-
-
-@dataclass(frozen=True)
-class Case:
-    """An item of a data list and its prediction.
-
-    Args:
-        name: the item's image, as the data list names it.
-        patient: the patient.
-        view: the view; empty where the data list has none.
-        label: file of the label map.
-        prediction: file of the mask or probability.
-        channel: which view of the prediction it is, where the file holds two; which slice of a CT's mask.
-        of_ct: whether the prediction is a CT's mask, whose slices count from feet to head.
-    """
-
-    name: str
-    patient: str
-    view: str
-    label: Path
-    prediction: Path
-    channel: int | None = None
-    of_ct: bool = False
-
-
-def find_predictions(folder: Path, items: Sequence[Mapping[str, Any]], root: Path) -> list[Case]:
-    """Find the prediction of every item.
-
-    Args:
-        folder: where the predictions are.
-        items: items of a data list with absolute paths, as `bonemets.data.load_datalist` returns them.
-        root: the data list's folder.
-
-    Returns:
-        One case per item, in the items' order.
-
-    Raises:
-        InputError: the folder is none, an item has no prediction or several, or a file belongs to no item; all of
-            them are named.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give the folder that holds the predictions")
-    names = item_names(items, root)
-    stems = Counter(Path(name).name for name in names)
-    owner: dict[str, int] = {}
-    for index, (item, name) in enumerate(zip(items, names, strict=True)):
-        keys = [name, f"{item['patient']}_{item['view']}" if item.get("view") else name]
-        owner.update(dict.fromkeys(keys if stems[Path(name).name] > 1 else [*keys, Path(name).name], index))
-    found: dict[int, list[tuple[Path, int | None, bool]]] = {}
-    extra = []
-    segmented = [path.parent for path in sorted(folder.rglob("mask.nii.gz")) if (path.parent / "result.json").is_file()]
-    for result in match_results(segmented, items):
-        if not result.places:
-            extra.append(result.folder.relative_to(folder).as_posix())
-        for index, channel in result.places:
-            found.setdefault(index, []).append((result.folder / "mask.nii.gz", channel, result.of_ct))
-    for path in sorted(path for path in folder.rglob("*") if path.name.endswith((*SUFFIXES, PICTURE))):
-        if path.parent in segmented or not path.is_file():
-            continue
-        owners = [owner[key] for key in _keys_of(_relative(path, folder)) if key in owner]
-        if owners:
-            found.setdefault(owners[0], []).append((path, None, False))
-        elif not path.name.endswith(PICTURE):  # a figure, for instance of an MLflow store in the same folder
-            extra.append(path.relative_to(folder).as_posix())
-    _complain(folder, names, found, extra)
-    return [
-        Case(name, str(item["patient"]), str(item.get("view", "")), Path(item["label"]), *found[index][0])
-        for index, (item, name) in enumerate(zip(items, names, strict=True))
-    ]
-
-
-def item_names(items: Sequence[Mapping[str, Any]], root: Path) -> list[str]:
-    """Paths of the images below the data list's folder; if any lies elsewhere, below the folder that has them all."""
-    paths = [Path(item["image"]) for item in items]
-    if not all(path.is_relative_to(root) for path in paths):
-        try:
-            root = Path(os.path.commonpath([path.parent for path in paths]))
-        except ValueError:  # on two drives of Windows
-            return [_relative(path, path.parent) for path in paths]
-    return [_relative(path, root) for path in paths]
-
-
-def _complain(folder: Path, names: Sequence[str], found: Mapping[int, list], extra: Sequence[str]) -> None:
-    problems = []
-    missing = [name for index, name in enumerate(names) if index not in found]
-    several = [names[index] for index in sorted(found) if len(found[index]) > 1]
-    if missing:
-        problems.append(f"{len(missing)} of {len(names)} items have no prediction: {', '.join(missing)}")
-    if several:
-        problems.append(f"{len(several)} have more than one: {', '.join(several)}")
-    if extra:
-        problems.append(f"{len(extra)} predictions belong to no item: {', '.join(extra)}")
-    if problems:
-        advice = "name predictions PATIENT_VIEW.nii.gz or as the images, and choose --section and --fold to match"
-        raise InputError(f"{folder}: {'; '.join(problems)}. {advice}")
-
-
-def _relative(path: Path, root: Path) -> str:
-    """The path below `root` without its ending, with forward slashes."""
-    inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-    name = inside.name
-    stem = next((name[: -len(suffix)] for suffix in SUFFIXES if name.endswith(suffix)), inside.stem)
-    return inside.with_name(stem).as_posix()
-
-
-def _keys_of(name: str) -> Iterator[str]:
-    """The names under which a file is looked up: its own, without its ending, without a folder of the same name."""
-    *folders, last = name.split("/")
-    for stem in (last, last.rpartition("_")[0]):
-        if stem:
-            yield "/".join([*folders, stem])
-            if folders and folders[-1] == stem:
-                yield "/".join(folders)
 
 
 def read_array(path: Path) -> tuple[NDArray, NDArray[np.float64]]:
@@ -211,6 +78,9 @@ def read_prediction(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDAr
         raise InputError(f"{case.prediction} has the shape {array.shape} and its label {case.label} {shape}")
     if case.channel is None and case.label.name.endswith(SUFFIXES) and _turned(own, affine):
         raise InputError(f"{case.prediction} lies another way than its label {case.label}: write it on that grid")
+    if case.channel is None and case.label.name.endswith(SUFFIXES) and _moved(own, affine, shape):
+        text = "has another origin or spacing than its label"
+        raise InputError(f"{case.prediction} {text} {case.label}: write it on that grid")
     values = array.astype(np.float32)
     low, high = float(values.min()), float(values.max())
     if high == 255 and not np.any((values > 0) & (values < 255)):
@@ -250,3 +120,13 @@ def _turned(own: NDArray, other: NDArray) -> bool:
         return False
     first, second = (np.where(np.abs(a) > np.abs(a).max() / 2, np.sign(a), 0) for a in (own[:3, :2], other[:3, :2]))
     return not np.array_equal(first, second)
+
+
+def _moved(own: NDArray, other: NDArray, shape: tuple[int, ...]) -> bool:
+    """Whether two affines put a corner of the image a tenth of a pixel apart or more (an identity says nothing)."""
+    if np.allclose(own, np.eye(4)) or np.allclose(other, np.eye(4)):
+        return False
+    rows, columns = (size - 1 for size in shape)
+    corners = np.array([[row, column, 0, 1] for row in (0, rows) for column in (0, columns)]).T
+    apart = np.linalg.norm(((own - other) @ corners)[:3], axis=0).max()
+    return bool(apart > 0.1 * np.linalg.norm(other[:3, :2], axis=0).min())

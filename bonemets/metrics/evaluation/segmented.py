@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,9 @@ def match_results(folders: Sequence[Path], items: Sequence[Mapping[str, Any]]) -
     planar = [study for study in studies if "slices_sha256" not in study[1]]
     if planar:
         scans = _planar_places(items)
+        waiting = Counter(study["pixels_sha256"] for _, study in planar)
         for folder, study in planar:
-            yield Result(folder, scans.get(study["pixels_sha256"], []), of_ct=False)
+            yield Result(folder, _planar_result(scans.get(study["pixels_sha256"], []), waiting, study), of_ct=False)
     if len(planar) == len(studies):
         return
     slices = _slice_items(items)
@@ -62,40 +65,53 @@ def _study(path: Path) -> dict[str, Any]:
     return study
 
 
-def _planar_places(items: Sequence[Mapping[str, Any]]) -> dict[str, Places]:
-    """By fingerprint: each item alone, and both views of a patient as one scan."""
+def _planar_places(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Places]]:
+    """By fingerprint: each item alone, and each two views of a patient as one scan."""
     from bonemets.data.fingerprints import scan_sha256
     from bonemets.data.planar.scan import merge_views
     from bonemets.data.planar.study import read_planar
 
-    places: dict[str, Places] = {}
-    by_patient: dict[str, dict[str, tuple[int, Any]]] = {}
+    places: dict[str, list[Places]] = defaultdict(list)
+    by_patient: dict[str, dict[tuple[str, ...], list[tuple[int, Any]]]] = defaultdict(lambda: defaultdict(list))
     for index, item in enumerate(items):
         scan = read_planar(Path(item["image"]))
-        places[scan_sha256(scan)] = [(index, None)]
-        by_patient.setdefault(str(item["patient"]), {})[scan.views[0]] = (index, scan)
+        places[scan_sha256(scan)].append([(index, None)])
+        by_patient[str(item["patient"])][scan.views].append((index, scan))
     for views in by_patient.values():
-        if {"anterior", "posterior"} <= set(views) and len({scan.shape for _, scan in views.values()}) == 1:
-            (first, anterior), (second, posterior) = views["anterior"], views["posterior"]
-            places[scan_sha256(merge_views(anterior, posterior))] = [(first, 0), (second, 1)]
+        # A patient with several studies: only the pixels tell which two views were segmented together.
+        for (first, anterior), (second, posterior) in product(views["anterior",], views["posterior",]):
+            if anterior.shape == posterior.shape:
+                places[scan_sha256(merge_views(anterior, posterior))].append([(first, 0), (second, 1)])
     return places
 
 
-def _slice_items(items: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+def _planar_result(same: list[Places], waiting: Counter[str], study: Mapping[str, Any]) -> Places:
+    """The items of a result. Of items with the same pixels each result takes one; a single result is of all."""
+    if waiting[study["pixels_sha256"]] == 1:
+        return [place for places in same for place in places]
+    return same.pop(0) if same else []
+
+
+def _slice_items(items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[int]]]:
+    """By patient and fingerprint, the items of slices."""
     from bonemets.data.ct.scan import read_ct
     from bonemets.data.fingerprints import slices_sha256
 
-    found: dict[str, list[int]] = {}
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, item in enumerate(items):
         (fingerprint, *others) = slices_sha256(read_ct(Path(item["image"])))
         if not others:
-            found.setdefault(fingerprint, []).append(index)
+            found[str(item["patient"])][fingerprint].append(index)
     return found
 
 
-def _slice_places(fingerprints: Sequence[str], items: Mapping[str, list[int]]) -> Places:
-    """Slices that look alike, such as those without a body, are given to their items one after the other."""
+def _slice_places(fingerprints: Sequence[str], patients: Mapping[str, Mapping[str, list[int]]]) -> Places:
+    """The items of the patient with the most slices in common; slices with the same pixels, one after the other."""
     places: Places = []
+    shared = {name: sum(bool(items.get(each)) for each in fingerprints) for name, items in patients.items()}
+    if not any(shared.values()):
+        return places
+    items = patients[max(shared, key=lambda name: shared[name])]
     for channel, fingerprint in enumerate(fingerprints):
         waiting = items.get(str(fingerprint), [])
         if waiting:
