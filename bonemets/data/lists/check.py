@@ -13,7 +13,10 @@ import numpy as np
 from PIL import Image
 
 from bonemets.data.adapters.base import Case, CaseError, Problem, relative
+from bonemets.data.grids import load_nifti
+from bonemets.data.label_values import few, rounded
 from bonemets.data.lists.leakage import NEAR_DUPLICATE, THUMBNAIL, similarity
+from bonemets.data.planar.formats import NIFTI_SUFFIXES
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
@@ -65,7 +68,7 @@ def read_case(case: Case) -> tuple[PlanarScan, np.ndarray | None]:
     label = None
     if case.label is not None:
         label = case.read_label(scan) if case.read_label else _read_label(case.label, scan)
-        label = label[..., None] if label.ndim == 2 else label
+        label = rounded(label[..., None] if label.ndim == 2 else label)
     if case.frame is not None:
         scan = single_view(scan, case.frame)
         label = label if label is None else label[..., case.frame : case.frame + 1]
@@ -184,14 +187,20 @@ def _problems(case: Case, scan: PlanarScan, label: np.ndarray | None, source: Pa
     values = set(np.unique(label).tolist())
     if not any(values <= allowed for allowed in _LABEL_VALUES):
         lossy = "; a JPEG cannot hold a mask, export it as PNG" if file.lower().endswith((".jpg", ".jpeg")) else ""
-        yield Problem("values", file, f"holds {_few(values)}; a mask has 0 and 255, or 0, 1 and 2 (ignore){lossy}")
+        yield Problem(
+            "values", file, f"holds {few(sorted(values))}; a mask has 0 and 255, or 0, 1 and 2 (ignore){lossy}"
+        )
 
 
 def _read_label(path: Path, scan: PlanarScan) -> np.ndarray:
     label = read_planar(path)
+    if path.name.lower().endswith(NIFTI_SUFFIXES) and not np.isfinite(load_nifti(path)[0]).all():
+        raise CaseError("values", f"{path}: holds values that are no numbers (NaN); a mask has 0 and 1, or 0 and 255")
     if label.grid is not None and scan.grid is not None and label.shape == scan.shape:
         size = np.linalg.norm(scan.grid.affine[:3, :2], axis=0).max() or 1.0
-        if not np.allclose(label.grid.affine[:3, :2], scan.grid.affine[:3, :2], atol=0.01 * size):
+        # Half a pixel at the far corner; programs round what they write.
+        apart = np.abs(label.grid.affine - scan.grid.affine)[:3, [0, 1, 3]] @ [*scan.grid.shape[:2], 1]
+        if apart.max() > size / 2:
             text = f"lies otherwise than its image {scan.path.name} (their affines differ); export it again"
             raise CaseError("size", f"{path}: {text}")
     return label.pixels
@@ -238,10 +247,3 @@ def _plain(name: str) -> str:
 def _size(shape: Sequence[int]) -> str:
     height, width, views = shape
     return f"{height} x {width}" + (f" x {views} views" if views > 1 else "")
-
-
-def _few(values: Iterable[float]) -> str:
-    shown = sorted(values)
-    return ", ".join(f"{value:g}" for value in shown[:6]) + (
-        f" and {len(shown) - 6} more values" if len(shown) > 6 else ""
-    )

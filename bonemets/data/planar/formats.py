@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bonemets.data.grids import load_nifti, load_nrrd
 from bonemets.data.planar.geometry import VIEWS, orient_grid, view_from_name
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
@@ -28,16 +28,8 @@ def read_nifti(path: Path) -> PlanarScan:
     Raises:
         InputError: if it cannot be read, or holds a volume or colors.
     """
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        image = nib.load(path)
-        # An array of records means colors; asarray would make a void array of it.
-        array = np.asarray(image.dataobj)  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as NIfTI ({_reason(error)}); export it again") from error
-    return _from_grid(path, array, np.asarray(image.affine), "nifti")  # type: ignore[attr-defined]
+    array, grid = load_nifti(path)
+    return _from_grid(path, array, grid.affine, "nifti")
 
 
 def read_nrrd(path: Path) -> PlanarScan:
@@ -46,26 +38,8 @@ def read_nrrd(path: Path) -> PlanarScan:
     Raises:
         InputError: if it cannot be read, or holds a volume or colors.
     """
-    import itk
-
-    itk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        image = itk.imread(str(path))
-        colors = image.GetNumberOfComponentsPerPixel() > 1
-    except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: cannot be read as NRRD ({_reason(error)}); export it again") from error
-    if colors:
-        raise InputError(
-            f"{path}: has several values per pixel; give an image with one value (counts or gray) per pixel"
-        )
-    array = itk.array_from_image(image).transpose()
-    dimension = array.ndim
-    affine = np.eye(4)
-    direction = np.array(itk.array_from_matrix(image.GetDirection())) @ np.diag(list(image.GetSpacing()))
-    size = min(dimension, 3)
-    affine[:size, :size] = direction[:size, :size]
-    affine[:size, 3] = list(image.GetOrigin())[:size]
-    return _from_grid(path, array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, "nrrd")
+    array, grid = load_nrrd(path)
+    return _from_grid(path, array, grid.affine, "nrrd")
 
 
 def read_image(path: Path) -> PlanarScan:

@@ -8,7 +8,6 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from fastapi import HTTPException
 
@@ -125,11 +124,6 @@ def _existing(path: Path) -> Path:
 def _on_view(image: Path, label: Path) -> np.ndarray:
     """The label of a view, (H, W, 1)."""
     content, _ = label_bytes(_existing(image), label)
-    places = [np.asarray(nib.load(path).affine) for path in (image, label)]  # type: ignore[attr-defined]
-    apart = np.abs(places[0] - places[1])[:3]
-    # Half a pixel at the far corner; programs round what they write.
-    if (apart @ np.array([*read_planar(image).shape[:2], 1, 1])).max() > np.abs(places[0][:3, :2]).max() / 2:
-        raise InputError(f"{label}: lies elsewhere than {image.name}; save it in ITK-SNAP with that image open")
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "label.nii.gz"
         path.write_bytes(content)
