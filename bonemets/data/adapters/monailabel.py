@@ -43,8 +43,8 @@ from bonemets.data.ct.scan import CTScan, read_ct
 from bonemets.data.grids import Grid, OtherGridError, is_plain, load_nifti, load_nrrd, on_grid, on_picture
 from bonemets.data.lists.pairing import match_folders, plain_cases
 from bonemets.data.lists.patients import PatientRule
+from bonemets.data.open_picture import mask_values
 from bonemets.data.planar.scan import PlanarScan
-from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
 
 DATASTORE = "datastore_v2.json"
@@ -80,7 +80,7 @@ def label_in_grid_of(scan: PlanarScan, path: Path) -> np.ndarray:
     """
     name = path.name.lower()
     if not name.endswith((*NIFTI_SUFFIXES, *NRRD_SUFFIXES)):
-        return read_planar(path).pixels
+        return mask_values(path)[..., None]
     if scan.format == "dicom":
         return label_on_scan(scan, path)
     array, own = load_nifti(path) if name.endswith(NIFTI_SUFFIXES) else load_nrrd(path)

@@ -16,7 +16,8 @@ from bonemets.data.adapters.base import Case, CaseError, Problem, relative
 from bonemets.data.grids import load_nifti
 from bonemets.data.label_values import few, rounded
 from bonemets.data.lists.leakage import NEAR_DUPLICATE, THUMBNAIL, similarity
-from bonemets.data.planar.formats import NIFTI_SUFFIXES
+from bonemets.data.open_picture import exif_orientation, mask_values
+from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
@@ -193,6 +194,10 @@ def _problems(case: Case, scan: PlanarScan, label: np.ndarray | None, source: Pa
 
 
 def _read_label(path: Path, scan: PlanarScan) -> np.ndarray:
+    if path.name.lower().endswith(IMAGE_SUFFIXES):
+        mask = mask_values(path)[..., None]
+        _check_turn(path, mask, scan)
+        return mask
     label = read_planar(path)
     if path.name.lower().endswith(NIFTI_SUFFIXES) and not np.isfinite(load_nifti(path)[0]).all():
         raise CaseError("values", f"{path}: holds values that are no numbers (NaN); a mask has 0 and 1, or 0 and 255")
@@ -204,6 +209,17 @@ def _read_label(path: Path, scan: PlanarScan) -> np.ndarray:
             text = f"lies otherwise than its image {scan.path.name} (their affines differ); export it again"
             raise CaseError("size", f"{path}: {text}")
     return label.pixels
+
+
+def _check_turn(path: Path, mask: np.ndarray, scan: PlanarScan) -> None:
+    """Refuse a mask of a picture that is stored turned, where nothing tells whether it was drawn on it upright."""
+    turned = exif_orientation(scan.path) if scan.format == "image" else 1
+    height, width = scan.shape[:2]
+    # From 5 on, rows and columns change places: the size then tells.
+    by_size = turned > 4 and height != width and mask.shape == scan.shape
+    if turned > 1 and exif_orientation(path) != turned and not by_size:
+        text = f"its image {scan.path.name} is stored turned (EXIF orientation {turned}), and nothing tells whether the"
+        raise CaseError("size", f"{path}: {text} mask was drawn on it upright; save both upright")
 
 
 def _views(case: Case, scan: PlanarScan) -> list[Case]:

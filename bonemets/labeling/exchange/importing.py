@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from fastapi import HTTPException
 
-from bonemets.data.adapters.labelme import draw_mask, read_drawing
+from bonemets.data.adapters.labelme import check_size, draw_mask, read_drawing
 from bonemets.data.modalities import read_item
 from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
@@ -132,11 +131,5 @@ def _on_view(image: Path, label: Path) -> np.ndarray:
 
 def _drawn(path: Path, size: tuple[int, int]) -> np.ndarray:
     drawing = read_drawing(_existing(path))
-    document = json.loads(path.read_text("utf-8"))
-    drawn_on = (document.get("imageHeight"), document.get("imageWidth"))
-    if drawn_on != size:
-        raise InputError(
-            f"{path}: was drawn on {drawn_on[0]} x {drawn_on[1]} pixels, the image has {size[0]} x {size[1]};"
-            " draw on the exported picture"
-        )
+    check_size(drawing, size)
     return draw_mask(drawing.shapes, size)

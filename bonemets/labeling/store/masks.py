@@ -12,6 +12,7 @@ from bonemets.data.files import nifti_bytes
 from bonemets.data.grids import PICTURE_AFFINE, Grid, OtherGridError, load_nifti, on_grid
 from bonemets.data.label_values import label_values
 from bonemets.data.modalities import CT, NM, read_item
+from bonemets.data.open_picture import mask_values
 from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
@@ -66,7 +67,7 @@ def _on_ct(scan: CTScan, path: Path) -> np.ndarray:
     """
     name = path.name.lower()
     if name.endswith(IMAGE_SUFFIXES) and scan.format == "image":
-        return read_planar(path).pixels
+        return mask_values(path)[..., None]
     if not name.endswith(NIFTI_SUFFIXES):
         raise InputError(f"{path}: is not NIfTI; save the label of a CT as .nii.gz")
     array, own = load_nifti(path)

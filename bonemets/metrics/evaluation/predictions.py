@@ -156,9 +156,9 @@ def read_array(path: Path) -> tuple[NDArray, Grid]:
     """
     if path.name.endswith(SUFFIXES):
         return load_nifti(path)
-    from bonemets.data.planar.study import read_planar
+    from bonemets.data.open_picture import mask_values
 
-    pixels = read_planar(path).pixels[..., 0]
+    pixels = mask_values(path)
     return pixels, Grid(pixels.shape, np.eye(4), is_placed=False)
 
 
