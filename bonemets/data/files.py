@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,6 +136,12 @@ def files_below(folder: Path) -> list[Path]:
             continue
         seen.add((identity.st_dev, identity.st_ino))
         # What a link points to counts under its own name where it is in the folder itself.
-        folders.sort(key=lambda name, inside=inside: ((inside / name).is_symlink(), name))
+        folders.sort()
+        folders.sort(key=partial(is_link, inside))
         found += [path for name in files if (path := inside / name).is_file()]
     return sorted(found)
+
+
+def is_link(folder: Path, name: str) -> bool:
+    """Whether an entry of a folder is a symbolic link."""
+    return (folder / name).is_symlink()

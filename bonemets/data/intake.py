@@ -17,9 +17,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from bonemets.data.files import is_link
 from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES, NRRD_SUFFIXES
 from bonemets.data.planar.nuclear import UnsuitableError
 from bonemets.errors import InputError
@@ -203,7 +205,8 @@ class _Search:
                 self.found.skip(inside / hidden, "a hidden folder")
                 folders.remove(hidden)
             # What a link points to is read under its own name where it is in the folder itself.
-            folders.sort(key=lambda name, inside=inside: ((inside / name).is_symlink(), name))
+            folders.sort()
+            folders.sort(key=partial(is_link, inside))
             for name in sorted(files):
                 self._file(inside / name, depth)
 
@@ -253,13 +256,13 @@ class _Search:
                     for member in archive.infolist():
                         # Python reads a link's target as its content.
                         link = stat.S_ISLNK(member.external_attr >> 16)
-                        self._member(folder, member.filename, member.is_dir(), link, lambda m=member: archive.open(m))
+                        self._member(folder, member.filename, member.is_dir(), link, partial(archive.open, member))
                 return
             with tarfile.open(path) as archive:
                 for entry in archive:
                     self._count(entry.size, shown)
                     other = not (entry.isfile() or entry.isdir())
-                    self._member(folder, entry.name, entry.isdir(), other, lambda e=entry: archive.extractfile(e))
+                    self._member(folder, entry.name, entry.isdir(), other, partial(archive.extractfile, entry))
         except InputError:
             raise
         except (

@@ -11,6 +11,7 @@ from monai.data import ImageReader
 from monai.utils import MetaKeys, ensure_tuple
 from PIL import Image
 
+from bonemets.data.open_picture import open_picture
 from bonemets.data.planar.formats import DEEP_MODES, IMAGE_SUFFIXES
 from bonemets.errors import InputError
 
@@ -49,19 +50,18 @@ class PictureReader(ImageReader):
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """A picture's colors, (H, W, 3) uint8, rows from top to bottom.
+    """A picture's colors, (H, W, 3) uint8, rows from top to bottom, turned as its EXIF orientation says.
 
     Raises:
         InputError: if it cannot be read, has more than 8 bits a channel, or several pages.
     """
     try:
-        with Image.open(path) as image:
-            mode, pages = image.mode, getattr(image, "n_frames", 1)
-            pixels = np.asarray(image.convert("RGB"))
+        with open_picture(path) as image:
+            mode, pixels = image.mode, np.asarray(image.convert("RGB"))
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read as a picture; give a JPEG or PNG file") from error
     if mode in DEEP_MODES:
         raise InputError(f"{path}: has more than 8 bits a pixel; export it with 8, at the contrast you want")
-    if pages > 1:
-        raise InputError(f"{path}: has {pages} pages or frames; give a picture with one")
     return pixels

@@ -109,8 +109,7 @@ def read_seg(path: Path | str, source: PlanarScan | Dataset | None = None) -> np
     views = []
     for frame in frames:
         chosen = [pixels[..., index] for index, reference in enumerate(references) if reference == _key(frame)]
-        view = np.maximum.reduce(chosen) if chosen else np.zeros(pixels.shape[:2], np.uint8)
-        views.append(view[::-1] if frame.flipped else view)
+        views.append(frame.layout.show(np.maximum.reduce(chosen) if chosen else np.zeros(pixels.shape[:2], np.uint8)))
     return np.stack(views, axis=-1)
 
 
@@ -153,11 +152,11 @@ def _segmentation(
     import highdicom as hd
 
     frames = _frames(source)
-    first = frames[0].dataset
-    if shape != (first.Rows, first.Columns, len(frames)):
-        raise ValueError(f"mask must be ({first.Rows}, {first.Columns}, {len(frames)}), got {shape}")
+    expected = _displayed_shape(frames[0])
+    if shape != (*expected, len(frames)):
+        raise ValueError(f"mask must be ({expected[0]}, {expected[1]}, {len(frames)}), got {shape}")
     stored = [
-        np.stack([(mask[::-1] if frame.flipped else mask)[..., index] > 0 for mask in segments.values()], axis=-1)
+        np.stack([frame.layout.store(mask[..., index]) > 0 for mask in segments.values()], axis=-1)
         for index, frame in enumerate(frames)
     ]
     views = source.views if isinstance(source, PlanarScan) else select_frames(source)[1]
@@ -212,7 +211,7 @@ def _with_functional_groups(frames: Sequence[SourceFrame], views: Sequence[str])
     measures.SliceThickness = str(VIEW_DISTANCE)
     shared = Dataset()
     shared.PixelMeasuresSequence = [measures]
-    shared.PlaneOrientationSequence = [_orientation(views[0], frames[0].flipped)]
+    shared.PlaneOrientationSequence = [_orientation(views[0], frames[0])]
     header.SharedFunctionalGroupsSequence = [shared]
     header.PerFrameFunctionalGroupsSequence = []
     for index in range(len(frames)):
@@ -224,19 +223,30 @@ def _with_functional_groups(frames: Sequence[SourceFrame], views: Sequence[str])
     return header
 
 
-def _orientation(view: str, flipped: bool) -> Dataset:
+def _displayed_shape(frame: SourceFrame) -> tuple[int, int]:
+    rows, columns = int(frame.dataset.Rows), int(frame.dataset.Columns)
+    return (columns, rows) if frame.layout.transpose else (rows, columns)
+
+
+def _orientation(view: str, frame: SourceFrame) -> Dataset:
+    """Row and column direction of a frame as it is stored."""
+    across = [-1 if view == "posterior" else 1, 0, 0]
+    across[0] *= -1 if frame.layout.flip_columns else 1
+    down = [0, 0, 1 if frame.layout.flip_rows else -1]
     item = Dataset()
-    item.ImageOrientationPatient = [-1 if view == "posterior" else 1, 0, 0, 0, 0, 1 if flipped else -1]
+    item.ImageOrientationPatient = [*down, *across] if frame.layout.transpose else [*across, *down]
     return item
 
 
 def _position(view: str, frame: SourceFrame, spacing: Sequence[float]) -> Dataset:
-    rows, columns = int(frame.dataset.Rows), int(frame.dataset.Columns)
-    # RAS to LPS; a frame that is stored feet first begins with the last row as displayed.
-    right = planar_affine((rows, columns), spacing, view)[0, 3]
-    down = -(rows - 1) * spacing[0] if frame.flipped else 0.0
+    """Where the first pixel of a frame lies as it is stored; `spacing` of its own rows and columns."""
+    layout, (rows, columns) = frame.layout, _displayed_shape(frame)
+    down, across = spacing[::-1] if layout.transpose else spacing
+    first = [rows - 1 if layout.flip_rows else 0, columns - 1 if layout.flip_columns else 0, 0, 1]
+    # RAS to LPS.
+    right, _, up, _ = planar_affine((rows, columns), (down, across), view) @ first
     item = Dataset()
-    item.ImagePositionPatient = [f"{-right:.4f}", str(VIEW_DISTANCE if view == "posterior" else 0.0), f"{down:.4f}"]
+    item.ImagePositionPatient = [f"{-right:.4f}", str(VIEW_DISTANCE if view == "posterior" else 0.0), f"{up:.4f}"]
     return item
 
 
@@ -262,7 +272,7 @@ def _refer_to(segmentation: Dataset, frames: Sequence[SourceFrame], views: Seque
             image.ReferencedFrameNumber = number
         item.PlanePositionSequence = [_position(view, frame, spacing)]
         if len(frames) > 1:
-            item.PlaneOrientationSequence = [_orientation(view, frame.flipped)]
+            item.PlaneOrientationSequence = [_orientation(view, frame)]
     instances = {frame.dataset.SOPInstanceUID: frame.dataset for frame in frames}
     segmentation.SourceImageSequence = [_instance(dataset) for dataset in instances.values()]
     segmentation.ReferencedSeriesSequence = []

@@ -82,7 +82,7 @@ def write_sr(
     totals: list[Any] = []
     for index, (view, frame) in enumerate(zip(source.views, source.frames, strict=True)):
         found = [finding for finding in findings if finding.view == view]
-        stored = numbered[::-1, :, index] if frame.flipped else numbered[..., index]
+        stored = frame.layout.store(numbered[..., index])
         number = reference_number(frame.dataset, frame.number)
         groups += [
             hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(

@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends, convert_data_type, convert_to_dst_type
 
+from bonemets.data.label_values import rounded
 from bonemets.errors import InputError
 from bonemets.metrics.lesions import IGNORE, LESION
 
@@ -23,8 +24,8 @@ from bonemets.metrics.lesions import IGNORE, LESION
 class LesionLabel(Transform):
     """Check a label map and make it uint8: 0 background, 1 lesion, 2 ignore.
 
-    Masks drawn as pictures, with 0 and 255, are read as 0 and 1. Anything else is refused: a value that slips through
-    would train the network on something that nobody meant.
+    Masks drawn as pictures, with 0 and 255, are read as 0 and 1, and 0.9999 as 1. Anything else is refused: a value
+    that slips through would train the network on something that nobody meant.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -36,6 +37,7 @@ class LesionLabel(Transform):
             InputError: if it holds other values; names the file if the label map knows it.
         """
         array, *_ = convert_data_type(label, np.ndarray)
+        array = rounded(array)
         values = np.unique(array)
         if np.array_equal(values, (0, 255)) or np.array_equal(values, (255,)):
             array = array == 255
@@ -43,7 +45,7 @@ class LesionLabel(Transform):
             name = (
                 label.meta.get("filename_or_obj", "the label map") if isinstance(label, MetaTensor) else "the label map"
             )
-            wrong = ", ".join(f"{value:g}" for value in values[~np.isin(values, (0, LESION, IGNORE))][:5])
+            wrong = ", ".join(f"{value:.7g}" for value in values[~np.isin(values, (0, LESION, IGNORE))][:5])
             raise InputError(
                 f"{name} holds {wrong}: a label map has 0 for background, 1 for lesion and 2 for ignore (or 0 and 255)"
             )

@@ -167,8 +167,8 @@ class TestMasks:
         shifted = LPS + np.array([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 9], [0, 0, 0, 0]])
         wrong = {
             "elsewhere": (label.swapaxes(0, 1), shifted, "lies 9.0 mm from the image"),
-            "size": (label.swapaxes(0, 1)[:-1], LPS, "is 64 x 79 x 3 pixels, the image 64 x 80 x 3"),
-            "values": (label.swapaxes(0, 1) * 7, LPS, "holds the values 0, 7, 14"),
+            "size": (label.swapaxes(0, 1)[:-1], LPS, "is 79 x 64 x 3 pixels, the image 80 x 64 x 3"),
+            "values": (label.swapaxes(0, 1) * 7, LPS, "holds 0, 7, 14"),
         }
         for name, (array, affine, message) in wrong.items():
             nib.save(nib.Nifti1Image(array, affine), tmp_path / f"{name}.nii.gz")

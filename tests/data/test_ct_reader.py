@@ -165,3 +165,23 @@ def test_files_that_are_no_ct(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=message):
             read_ct(tmp_path / name)
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 30])
+def test_volume_under_a_tilted_gantry(degrees: int, series: Path) -> None:
+    """A box of voxels has its own volume however the slices lean: area times their distance along the normal."""
+    from bonemets.reporting.study.ct_findings import measure_ct_findings
+
+    tilt = np.radians(degrees)
+    for file in series.glob("*.dcm"):
+        change(
+            series, file.name,
+            ImageOrientationPatient=["1", "0", "0", "0", f"{np.cos(tilt):.6f}", f"{np.sin(tilt):.6f}"],
+        )  # fmt: skip
+    scan = read_ct(series)
+    mask = np.zeros(scan.pixels.shape, bool)
+    mask[10:14, 10:13, 1:4] = True
+    (finding,), _ = measure_ct_findings(scan, mask.astype(np.float32), mask)
+    # Slices are 4 mm apart along the table.
+    assert finding.volume_ml == pytest.approx(36 * 1.5 * 1.5 * 4 * np.cos(tilt) / 1000, rel=1e-4)
+    assert abs(np.linalg.det(scan.affine[:3, :3])) * 36 / 1000 == pytest.approx(finding.volume_ml, rel=1e-4)

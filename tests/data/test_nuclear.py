@@ -4,6 +4,7 @@ import pytest
 from pydicom.uid import RLELossless
 
 from bonemets.data import read_planar
+from bonemets.data.planar.geometry import Layout
 from bonemets.errors import InputError
 
 
@@ -142,7 +143,7 @@ def test_stored_feet_first_is_turned(save_nm, counts):
 
     scan = read_planar(save_nm("feet.dcm", counts, change))
     np.testing.assert_array_equal(scan.pixels, counts[::-1])
-    assert all(frame.flipped for frame in scan.frames)
+    assert all(frame.layout == Layout(flip_rows=True) for frame in scan.frames)
 
 
 def test_photopeak_window_is_taken(save_nm, counts):

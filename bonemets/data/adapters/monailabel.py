@@ -20,7 +20,6 @@ pictures. A datastore of ``bonemets label`` says what each of its images is; tho
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -28,12 +27,24 @@ from pathlib import Path
 
 import numpy as np
 
-from bonemets.data.adapters.base import NIFTI_SUFFIXES, Adapter, Case, Collection, Options, find_folder, list_files
+from bonemets.data.adapters.base import (
+    NIFTI_SUFFIXES,
+    NRRD_SUFFIXES,
+    Adapter,
+    Case,
+    CaseError,
+    Collection,
+    Options,
+    find_folder,
+    list_files,
+)  # fmt: skip
+from bonemets.data.adapters.nm_itksnap import label_on_scan
 from bonemets.data.ct.scan import CTScan, read_ct
+from bonemets.data.grids import Grid, OtherGridError, is_plain, load_nifti, load_nrrd, on_grid, on_picture
 from bonemets.data.lists.pairing import match_folders, plain_cases
 from bonemets.data.lists.patients import PatientRule
+from bonemets.data.open_picture import mask_values
 from bonemets.data.planar.scan import PlanarScan
-from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
 
 DATASTORE = "datastore_v2.json"
@@ -60,23 +71,28 @@ def collect(source: Path, options: Options, modality: str = "NM") -> Collection:
 
 
 def label_in_grid_of(scan: PlanarScan, path: Path) -> np.ndarray:
-    """A label map as displayed, (H, W, V), from a file that has the axes of the scan's own file.
+    """A label map as displayed, (H, W, V), on the scan's pixels.
+
+    The label's affine tells how its axes lie on those of the scan's file; a label that does not say has the same axes.
 
     Raises:
         InputError: if it cannot be read.
+        CaseError: if it is of another size, or lies elsewhere than the scan.
     """
-    if scan.grid is None or not path.name.lower().endswith(NIFTI_SUFFIXES):
-        return read_planar(path).pixels
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-
+    name = path.name.lower()
+    if not name.endswith((*NIFTI_SUFFIXES, *NRRD_SUFFIXES)):
+        return mask_values(path)[..., None]
+    if scan.format == "dicom":
+        return label_on_scan(scan, path)
+    array, own = load_nifti(path) if name.endswith(NIFTI_SUFFIXES) else load_nrrd(path)
     try:
-        array = np.squeeze(np.asarray(nib.load(path).dataobj))  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as NIfTI ({error}); export it again") from error
-    if array.shape == tuple(size for size in scan.grid.shape if size > 1):
-        return scan.grid.to_display(array)
-    return read_planar(path).pixels
+        if scan.grid is None:
+            return on_picture(array, own, scan.shape[:2], rows_first=False)[..., None]
+        target = Grid(scan.grid.shape, scan.grid.affine, is_placed=not is_plain(scan.grid.affine))
+        return scan.grid.to_display(on_grid(array, own, target))
+    except OtherGridError as error:
+        message = str(error).format("the image" if error.is_size else f"the image {scan.path.name}")
+        raise CaseError("size", f"{path}: {message}; label the image itself, or export the label again") from error
 
 
 def _in_image_grid(case: Case) -> Iterator[Case]:

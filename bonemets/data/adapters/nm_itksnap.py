@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from bonemets.data.adapters.base import (
 from bonemets.data.lists.pairing import without_label_ending
 from bonemets.data.lists.patients import PatientRule, pseudonym
 from bonemets.data.lists.spellings import one_spelling
-from bonemets.data.planar.geometry import orient_grid, view_from_name
+from bonemets.data.planar.geometry import VIEWS, Layout, orient_grid, view_from_name
 from bonemets.data.planar.nuclear import read_dicom
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
@@ -124,23 +124,23 @@ def label_on_scan(scan: PlanarScan, path: Path) -> np.ndarray:
     named = view_from_name(path.name)
     if np.argmax(np.abs(affine[:3, 0])) == 2:
         # The first axis runs along the body: rows first, as this package and not ITK has it.
-        grid, _ = orient_grid(array.shape, affine, named if array.shape[2] == 1 else None)
+        pictured = named or (scan.views[0] if len(scan.views) == 1 and scan.views[0] in VIEWS else None)
+        grid, _ = orient_grid(array.shape, affine, pictured if array.shape[2] == 1 else None)
         images = grid.to_display(array)
         order = list(range(len(scan.views)))
-        turned = [False] * len(order)
+        layouts = [Layout()] * len(order)
     else:
-        images, anatomical = _upright(array.swapaxes(0, 1), affine[:3, 1])
-        order = [frame.number - 1 for frame in scan.frames]
-        turned = [frame.flipped and not anatomical for frame in scan.frames]
+        images, order, layouts = _stored(array, affine, scan)
     if images.shape[2] == 1 and named in scan.views:
-        on_view = np.zeros((*images.shape[:2], len(scan.views)), images.dtype)
         index = scan.views.index(named)
-        on_view[..., index] = images[:: -1 if turned[index] else 1, :, 0]
+        view = layouts[index].show(images[..., 0])
+        on_view = np.zeros((*view.shape, len(scan.views)), images.dtype)
+        on_view[..., index] = view
         return on_view
     stored_frames = int(scan.frames[0].dataset.get("NumberOfFrames") or 1)
     if images.shape[2] not in (stored_frames, len(scan.views)) or max(order) >= images.shape[2]:
         return images
-    return np.stack([images[:: -1 if turn else 1, :, n] for n, turn in zip(order, turned, strict=True)], axis=-1)
+    return np.stack([layout.show(images[..., n]) for n, layout in zip(order, layouts, strict=True)], axis=-1)
 
 
 def _case(path: Path, labels: tuple[Path, ...], patient: str, name: str, views: tuple[str, ...]) -> Case:
@@ -246,19 +246,20 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return array.reshape(*array.shape[:2], -1), np.asarray(image.affine)  # type: ignore[attr-defined]
 
 
-def _upright(images: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Label frames in the order of the DICOM rows or, where the affine knows the body, head first.
+def _stored(array: np.ndarray, affine: np.ndarray, scan: PlanarScan) -> tuple[np.ndarray, list[int], list[Layout]]:
+    """A label of (column, row, frame) with its frame and its layout for each view of the scan.
 
-    Args:
-        images: (H, W, F).
-        down: direction of the row axis in RAS mm.
-
-    Returns:
-        The frames, and whether they are head first because the affine says so.
+    Where the affine knows the body it says head first or feet first, whatever the DICOM object does. Else the label has
+    the object's own rows, which a converter may have reversed.
     """
+    images, down = array.swapaxes(0, 1), affine[:3, 1]
+    order = [frame.number - 1 for frame in scan.frames]
+    layouts = [frame.layout for frame in scan.frames]
     axis = int(np.argmax(np.abs(down)))
+    if axis == 2 and not any(layout.transpose for layout in layouts):
+        return images, order, [replace(layout, flip_rows=bool(down[2] > 0)) for layout in layouts]
     # ITK's default for an image without orientation: rows run to +y in LPS, so to -y in RAS.
-    return images[:: -1 if down[axis] > 0 else 1], axis == 2
+    return images[:: -1 if down[axis] > 0 else 1], order, layouts
 
 
 ADAPTER = Adapter(name="nm-itksnap", title="Bone scans with ITK-SNAP labels", modality="NM", collect=collect)

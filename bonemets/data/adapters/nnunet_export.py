@@ -20,13 +20,13 @@ from bonemets.data.adapters.base import stem_of
 from bonemets.data.adapters.nnunet import DATASET, NOTES_KEY, SPLITS
 from bonemets.data.files import nifti_bytes, write_bytes
 from bonemets.data.lists.datalist import read_datalist
+from bonemets.data.open_picture import COLOR_MODES, open_picture
 from bonemets.data.planar.formats import IMAGE_SUFFIXES
 from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
 
 # Slices of a 2-D data set lie this far apart, which keeps nnU-Net from treating them as volumes.
 _SLICE_DISTANCE = 999.0
-_COLOR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
 
 
 def export_nnunet(datalist: Path, folder: Path, dataset_id: int, name: str | None = None) -> Path:
@@ -154,11 +154,11 @@ def _planar(path: Path) -> np.ndarray:
 
 def _is_color(path: Path) -> bool:
     with Image.open(path) as image:
-        return image.mode in _COLOR_MODES
+        return image.mode in COLOR_MODES
 
 
 def _colors(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         return np.asarray(image.convert("RGB"))
 
 

@@ -71,6 +71,19 @@ class CTScan:
         return np.asarray(self.affine[2, 3] + self.affine[2, 2] * np.arange(self.pixels.shape[2]))
 
     @property
+    def depths(self) -> np.ndarray:
+        """(K,): place of each slice in mm along the slices' normal, which leans where the gantry is tilted."""
+        rows, columns = self.affine[:3, 0], self.affine[:3, 1]
+        normal = np.cross(rows, columns)
+        normal /= np.linalg.norm(normal)
+        normal *= 1.0 if normal[2] >= 0 else -1.0
+        if not self.datasets:
+            return np.asarray((normal @ self.affine[:3, 2]) * np.arange(self.pixels.shape[2]))
+        # DICOM's x and y point to the left and to the back, those of the affine to the right and to the front.
+        places = [[float(value) for value in dataset.ImagePositionPatient] for dataset in self.displayed_datasets]
+        return np.asarray(np.array(places) @ (normal * (-1.0, -1.0, 1.0)))
+
+    @property
     def spacing(self) -> tuple[float, float]:
         """Row and column spacing in mm."""
         rows, columns = np.linalg.norm(self.affine[:3, :2], axis=0)

@@ -12,7 +12,11 @@ import numpy as np
 from PIL import Image
 
 from bonemets.data.adapters.base import Case, CaseError, Problem, relative
+from bonemets.data.grids import load_nifti
+from bonemets.data.label_values import few, rounded
 from bonemets.data.lists.leakage import NEAR_DUPLICATE, THUMBNAIL, similarity
+from bonemets.data.open_picture import exif_orientation, mask_values
+from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
@@ -64,7 +68,7 @@ def read_case(case: Case) -> tuple[PlanarScan, np.ndarray | None]:
     label = None
     if case.label is not None:
         label = case.read_label(scan) if case.read_label else _read_label(case.label, scan)
-        label = label[..., None] if label.ndim == 2 else label
+        label = rounded(label[..., None] if label.ndim == 2 else label)
     if case.frame is not None:
         scan = single_view(scan, case.frame)
         label = label if label is None else label[..., case.frame : case.frame + 1]
@@ -173,21 +177,43 @@ def _problems(case: Case, scan: PlanarScan, label: np.ndarray | None, source: Pa
         yield Problem("size", file, text)
     values = set(np.unique(label).tolist())
     if case.label_values is not None and not values <= case.label_values:
-        text = f"holds {_few(values - case.label_values)}, which the data set does not name; name it or mend the mask"
+        unnamed = few(sorted(values - case.label_values))
+        text = f"holds {unnamed}, which the data set does not name; name it or correct the mask"
         yield Problem("values", file, text)
     elif not any(values <= allowed for allowed in _LABEL_VALUES):
         lossy = "; a JPEG cannot hold a mask, export it as PNG" if file.lower().endswith((".jpg", ".jpeg")) else ""
-        yield Problem("values", file, f"holds {_few(values)}; a mask has 0 and 255, or 0, 1 and 2 (ignore){lossy}")
+        yield Problem(
+            "values", file, f"holds {few(sorted(values))}; a mask has 0 and 255, or 0, 1 and 2 (ignore){lossy}"
+        )
 
 
 def _read_label(path: Path, scan: PlanarScan) -> np.ndarray:
+    if path.name.lower().endswith(IMAGE_SUFFIXES):
+        mask = mask_values(path)[..., None]
+        _check_turn(path, mask, scan)
+        return mask
     label = read_planar(path)
+    if path.name.lower().endswith(NIFTI_SUFFIXES) and not np.isfinite(load_nifti(path)[0]).all():
+        raise CaseError("values", f"{path}: holds values that are no numbers (NaN); a mask has 0 and 1, or 0 and 255")
     if label.grid is not None and scan.grid is not None and label.shape == scan.shape:
         size = np.linalg.norm(scan.grid.affine[:3, :2], axis=0).max() or 1.0
-        if not np.allclose(label.grid.affine[:3, :2], scan.grid.affine[:3, :2], atol=0.01 * size):
+        # Half a pixel at the far corner; programs round what they write.
+        apart = np.abs(label.grid.affine - scan.grid.affine)[:3, [0, 1, 3]] @ [*scan.grid.shape[:2], 1]
+        if apart.max() > size / 2:
             text = f"lies otherwise than its image {scan.path.name} (their affines differ); export it again"
             raise CaseError("size", f"{path}: {text}")
     return label.pixels
+
+
+def _check_turn(path: Path, mask: np.ndarray, scan: PlanarScan) -> None:
+    """Refuse a mask of a picture that is stored turned, where nothing tells whether it was drawn on it upright."""
+    turned = exif_orientation(scan.path) if scan.format == "image" else 1
+    height, width = scan.shape[:2]
+    # From 5 on, rows and columns change places: the size then tells.
+    by_size = turned > 4 and height != width and mask.shape == scan.shape
+    if turned > 1 and exif_orientation(path) != turned and not by_size:
+        text = f"its image {scan.path.name} is stored turned (EXIF orientation {turned}), and nothing tells whether the"
+        raise CaseError("size", f"{path}: {text} mask was drawn on it upright; save both upright")
 
 
 def _views(case: Case, scan: PlanarScan) -> list[Case]:
@@ -225,10 +251,3 @@ def _reduce(pixels: np.ndarray) -> np.ndarray:
 def _size(shape: Sequence[int]) -> str:
     height, width, views = shape
     return f"{height} x {width}" + (f" x {views} views" if views > 1 else "")
-
-
-def _few(values: Iterable[float]) -> str:
-    shown = sorted(values)
-    return ", ".join(f"{value:.10g}" for value in shown[:6]) + (
-        f" and {len(shown) - 6} more values" if len(shown) > 6 else ""
-    )

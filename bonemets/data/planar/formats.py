@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bonemets.data.grids import load_nifti, load_nrrd
 from bonemets.data.planar.geometry import VIEWS, orient_grid, view_from_name
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.errors import InputError
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
-_COLOR_MODES = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
 # Modes of more than 8 bits: conversion to RGB would clip all above 255 to white.
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -28,16 +27,8 @@ def read_nifti(path: Path) -> PlanarScan:
     Raises:
         InputError: if it cannot be read, or holds a volume or colors.
     """
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        image = nib.load(path)
-        # An array of records means colors; asarray would make a void array of it.
-        array = np.asarray(image.dataobj)  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as NIfTI ({_reason(error)}); export it again") from error
-    return _from_grid(path, array, np.asarray(image.affine), "nifti")  # type: ignore[attr-defined]
+    array, grid = load_nifti(path)
+    return _from_grid(path, array, grid.affine, "nifti")
 
 
 def read_nrrd(path: Path) -> PlanarScan:
@@ -46,50 +37,31 @@ def read_nrrd(path: Path) -> PlanarScan:
     Raises:
         InputError: if it cannot be read, or holds a volume or colors.
     """
-    import itk
-
-    itk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        image = itk.imread(str(path))
-        colors = image.GetNumberOfComponentsPerPixel() > 1
-    except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: cannot be read as NRRD ({_reason(error)}); export it again") from error
-    if colors:
-        raise InputError(
-            f"{path}: has several values per pixel; give an image with one value (counts or gray) per pixel"
-        )
-    array = itk.array_from_image(image).transpose()
-    dimension = array.ndim
-    affine = np.eye(4)
-    direction = np.array(itk.array_from_matrix(image.GetDirection())) @ np.diag(list(image.GetSpacing()))
-    size = min(dimension, 3)
-    affine[:size, :size] = direction[:size, :size]
-    affine[:size, 3] = list(image.GetOrigin())[:size]
-    return _from_grid(path, array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, "nrrd")
+    array, grid = load_nrrd(path)
+    return _from_grid(path, array, grid.affine, "nrrd")
 
 
 def read_image(path: Path) -> PlanarScan:
     """Read a PNG, JPEG, TIFF or BMP picture as it is displayed.
 
     Gray pictures keep their values (8, 16 or 32 bits). Colors become gray by ITU-R 601 luma, 0.299 R + 0.587 G +
-    0.114 B, and transparency is dropped. The spacing is unknown, and the view is taken from the file's name.
+    0.114 B. It is turned as its EXIF orientation says. The spacing is unknown; the view is taken from the file's name.
 
     Raises:
-        InputError: if it cannot be read.
+        InputError: if it cannot be read, or has transparent parts.
     """
     from PIL import Image
 
+    from bonemets.data.open_picture import gray_values, open_picture
+
     try:
-        with Image.open(path) as image:
-            pages = getattr(image, "n_frames", 1)
-            colors = None if image.mode in DEEP_MODES or pages > 1 else image.convert("RGB")
-            gray = colors.convert("L") if colors is not None and image.mode in _COLOR_MODES else image
-            gray = gray.convert("L") if gray.mode in ("LA", "La", "1") else gray
-            array = np.asarray(gray).astype(np.float32)
+        with open_picture(path) as image:
+            colors = None if image.mode in DEEP_MODES else image.convert("RGB")
+            array = gray_values(image, path)
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read as a picture ({_reason(error)}); export it again") from error
-    if pages > 1:
-        raise InputError(f"{path}: has {pages} pages or frames; give a picture with one view")
     view = view_from_name(path.name) or "unknown"
     return PlanarScan(
         np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)[..., None], (view,), (1.0, 1.0), path, "image",

@@ -61,43 +61,60 @@ def without_view(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How an image is stored, against how it is displayed: one of the eight turns and flips.
+
+    Args:
+        transpose: whether the stored first axis is the column as displayed.
+        flip_rows: whether rows are counted from the feet.
+        flip_columns: whether columns are counted against the direction in which the view is displayed.
+    """
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    def show(self, stored: np.ndarray) -> np.ndarray:
+        """An image as stored, two axes and any further ones, as displayed."""
+        image = stored.swapaxes(0, 1) if self.transpose else stored
+        return image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+    def store(self, displayed: np.ndarray) -> np.ndarray:
+        """The inverse of `show`."""
+        image = displayed[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return image.swapaxes(0, 1) if self.transpose else image
+
+
+@dataclass(frozen=True)
 class SourceGrid:
     """The grid of the file that a scan was read from, and the way from there to the image as displayed.
 
     Args:
         shape: shape of the file's array, axes in the file's order (first axis fastest, as NIfTI and ITK count).
         affine: (4, 4), file indices to RAS mm.
-        transpose: whether the file's first axis is the column.
-        flip_rows: whether the file counts rows from the feet.
-        flip_columns: whether the file counts columns against the direction in which its view is displayed.
+        layout: how its array lies.
     """
 
     shape: tuple[int, ...]
     affine: np.ndarray
-    transpose: bool = False
-    flip_rows: bool = False
-    flip_columns: bool = False
+    layout: Layout = Layout()
 
     def to_display(self, array: np.ndarray) -> np.ndarray:
         """The file's array (``self.shape``) as displayed, (H, W, V)."""
-        image = array.reshape(*self.shape[:2], -1)
-        if self.transpose:
-            image = image.swapaxes(0, 1)
-        return image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return self.layout.show(array.reshape(*self.shape[:2], -1))
 
     def from_display(self, image: np.ndarray) -> np.ndarray:
         """The inverse of `to_display`: an (H, W, V) array in the file's own grid."""
-        array = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
-        if self.transpose:
-            array = array.swapaxes(0, 1)
-        return np.ascontiguousarray(array).reshape(self.shape)
+        return np.ascontiguousarray(self.layout.store(image)).reshape(self.shape)
 
     def display_affine(self) -> np.ndarray:
         """The affine of what `to_display` returns: (row, column, depth) to RAS mm."""
-        row, column = (1, 0) if self.transpose else (0, 1)
+        layout = self.layout
+        row, column = (1, 0) if layout.transpose else (0, 1)
         affine = np.array(self.affine, dtype=float)
         affine[:, :2] = self.affine[:, [row, column]]
-        for axis, size, flipped in ((0, self.shape[row], self.flip_rows), (1, self.shape[column], self.flip_columns)):
+        flips = ((0, self.shape[row], layout.flip_rows), (1, self.shape[column], layout.flip_columns))
+        for axis, size, flipped in flips:
             if flipped:
                 affine[:, 3] += affine[:, axis] * (size - 1)
                 affine[:, axis] *= -1
@@ -123,7 +140,7 @@ def orient_grid(shape: Sequence[int], affine: np.ndarray, named_view: str | None
     directions = np.asarray(affine, dtype=float)[:3, :2]
     vertical = [bool(np.argmax(np.abs(directions[:, axis])) == 2) for axis in (0, 1)]
     if not any(vertical) or not np.abs(directions).max() > 0:
-        return SourceGrid(tuple(shape), affine, transpose=True), named_view or "unknown"
+        return SourceGrid(tuple(shape), affine, Layout(transpose=True)), named_view or "unknown"
     row = vertical.index(True)
     across = directions[:, 1 - row]
     view, flip_columns = named_view or "unknown", False
@@ -131,5 +148,5 @@ def orient_grid(shape: Sequence[int], affine: np.ndarray, named_view: str | None
         pictured = "anterior" if across[0] < 0 else "posterior"
         flip_columns = named_view not in (None, pictured)
         view = named_view or pictured
-    grid = SourceGrid(tuple(shape), affine, bool(row == 1), bool(directions[2, row] > 0), flip_columns)
-    return grid, view
+    layout = Layout(row == 1, bool(directions[2, row] > 0), flip_columns)
+    return SourceGrid(tuple(shape), affine, layout), view

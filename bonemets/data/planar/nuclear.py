@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bonemets.data.headers import header_numbers, header_texts, pixel_spacing
-from bonemets.data.planar.geometry import VIEWS
-from bonemets.data.planar.nuclear_views import frame_views, header_values, stored_feet_first
+from bonemets.data.planar.geometry import VIEWS, Layout
+from bonemets.data.planar.nuclear_views import frame_layouts, frame_views, header_values, lies_feet_first
 from bonemets.data.planar.scan import PlanarScan, SourceFrame
 from bonemets.errors import InputError
 
@@ -26,6 +26,9 @@ DECODING_ERRORS = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
     struct.error,
 )  # fmt: skip
+# A row belongs to the body from this share of the row with most counts; an upright body has this share of its counts
+# in its upper half.
+_BODY_SHARE, _UPRIGHT_SHARE = 0.02, 0.6
 _NOT_PLANAR = ("DYNAMIC", "GATED", "TOMO", "RECON")
 
 
@@ -37,7 +40,8 @@ def read_dicom(path: Path) -> PlanarScan:
     """Read a planar NM object: one frame, or an anterior and a posterior one.
 
     The view of a frame comes from its header (see `frame_views`). Of several energy windows the one that holds the
-    photopeak of 99mTc is taken (else the first). A frame that its header says to be stored feet first is turned.
+    photopeak of 99mTc is taken (else the first). A frame that its header says to be stored turned or mirrored is
+    displayed as its camera sees the patient, head first (see `frame_layouts`).
     Rescale slope and intercept are applied; signed and unsigned pixels and every transfer syntax that pydicom and
     pylibjpeg decode are read.
 
@@ -53,11 +57,14 @@ def read_dicom(path: Path) -> PlanarScan:
         dataset = load_dataset(path)
         frames, views = select_frames(dataset, path)
         pixels = decode_pixels(dataset, path)
-    images = [pixels[frame.number - 1][:: -1 if frame.flipped else 1] for frame in frames]
+    images = [frame.layout.show(pixels[frame.number - 1]) for frame in frames]
+    if len({image.shape for image in images}) > 1:
+        raise InputError(f"{path}: its frames are turned by different angles; export each view upright")
+    spacing = pixel_spacing(dataset) or (1.0, 1.0)
     return PlanarScan(
         pixels=np.ascontiguousarray(np.stack(images, axis=-1)),
         views=views,
-        spacing=pixel_spacing(dataset) or (1.0, 1.0),
+        spacing=spacing[::-1] if frames[0].layout.transpose else spacing,
         path=path,
         format="dicom",
         dataset=dataset,
@@ -130,7 +137,10 @@ def select_frames(dataset: Dataset, path: Path | str = "the DICOM object") -> tu
                 f"{path}: has {len(chosen)} frames; a planar scan has one or two (anterior, posterior)"
             )
         named = frame_views(dataset, chosen)
-        frames = [SourceFrame(dataset, number, stored_feet_first(dataset, number)) for number in chosen]
+        layouts = frame_layouts(dataset, chosen, named)
+        if layouts is None:
+            layouts = [_layout_of_feet_first(dataset, chosen, path)] * len(chosen)
+        frames = [SourceFrame(dataset, number, layout) for number, layout in zip(chosen, layouts, strict=True)]
     except InputError:
         raise
     except DECODING_ERRORS as error:
@@ -142,6 +152,24 @@ def select_frames(dataset: Dataset, path: Path | str = "the DICOM object") -> tu
     if named == ["posterior", "anterior"]:
         return frames[::-1], VIEWS
     return frames, tuple(named)
+
+
+def _layout_of_feet_first(dataset: Dataset, numbers: list[int], path: Path | str) -> Layout:
+    """How frames without orientation are stored where the patient lay feet first.
+
+    The detector then sees the patient turned by 180 degrees. Cameras that turn a whole-body scan back themselves are
+    told by its pixels: an upright one has 72 % of its counts in the upper half of the body (NEMA's reference scan).
+    """
+    if not lies_feet_first(dataset):
+        return Layout()
+    if "WHOLE BODY" in header_values(dataset.get("ImageType")):
+        pixels = decode_pixels(dataset, Path(path))[[number - 1 for number in numbers]]
+        profile = np.maximum(pixels, 0).sum(axis=(0, 2))
+        rows = np.flatnonzero(profile > _BODY_SHARE * profile.max())
+        body = profile[rows[0] : rows[-1] + 1] if len(rows) else profile
+        if body[: len(body) // 2].sum() > _UPRIGHT_SHARE * body.sum():
+            return Layout()
+    return Layout(flip_rows=True, flip_columns=True)
 
 
 def _check_kind(dataset: Dataset, path: Path | str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bonemets.data.planar.geometry import SourceGrid, planar_affine
+from bonemets.data.planar.geometry import Layout, SourceGrid, planar_affine
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -21,12 +21,12 @@ class SourceFrame:
     Args:
         dataset: the DICOM object.
         number: number of the frame in it, from 1.
-        flipped: whether the frame is stored feet first, so that the scan holds its rows the other way round.
+        layout: how the frame is stored; the scan holds it as displayed.
     """
 
     dataset: Dataset
     number: int = 1
-    flipped: bool = False
+    layout: Layout = Layout()
 
 
 @dataclass(eq=False)

@@ -167,10 +167,16 @@ def _merge_study(scans: list[PlanarScan], skip: Skip) -> list[PlanarScan]:
             skip(scan.path, "a spot view of a study with a whole-body scan")
     scans = sorted(whole_body or scans, key=_acquired)
     anterior, posterior = ([scan for scan in scans if scan.views == (view,)] for view in ("anterior", "posterior"))
-    if len(anterior) != len(posterior) or any(a.shape != p.shape for a, p in zip(anterior, posterior, strict=True)):
+    if len(anterior) != len(posterior) or not all(map(_fit, anterior, posterior)):
         return scans
     paired = [merge_views(*pair) for pair in zip(anterior, posterior, strict=True)]
     return [scan for scan in scans if scan.views not in (("anterior",), ("posterior",))] + paired
+
+
+def _fit(anterior: PlanarScan, posterior: PlanarScan) -> bool:
+    """Whether two views have one size, and are stored with rows and columns alike, as one segmentation must be."""
+    turned = [frame.layout.transpose for frame in anterior.frames + posterior.frames]
+    return anterior.shape == posterior.shape and len(set(turned)) < 2
 
 
 def _is_whole_body(scan: PlanarScan) -> bool:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from fastapi import HTTPException
 
-from bonemets.data.adapters.labelme import draw_mask, read_drawing
+from bonemets.data.adapters.labelme import check_size, draw_mask, read_drawing
 from bonemets.data.modalities import read_item
 from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
@@ -125,11 +123,6 @@ def _existing(path: Path) -> Path:
 def _on_view(image: Path, label: Path) -> np.ndarray:
     """The label of a view, (H, W, 1)."""
     content, _ = label_bytes(_existing(image), label)
-    places = [np.asarray(nib.load(path).affine) for path in (image, label)]  # type: ignore[attr-defined]
-    apart = np.abs(places[0] - places[1])[:3]
-    # Half a pixel at the far corner; programs round what they write.
-    if (apart @ np.array([*read_planar(image).shape[:2], 1, 1])).max() > np.abs(places[0][:3, :2]).max() / 2:
-        raise InputError(f"{label}: lies elsewhere than {image.name}; save it in ITK-SNAP with that image open")
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "label.nii.gz"
         path.write_bytes(content)
@@ -138,11 +131,5 @@ def _on_view(image: Path, label: Path) -> np.ndarray:
 
 def _drawn(path: Path, size: tuple[int, int]) -> np.ndarray:
     drawing = read_drawing(_existing(path))
-    document = json.loads(path.read_text("utf-8"))
-    drawn_on = (document.get("imageHeight"), document.get("imageWidth"))
-    if drawn_on != size:
-        raise InputError(
-            f"{path}: was drawn on {drawn_on[0]} x {drawn_on[1]} pixels, the image has {size[0]} x {size[1]};"
-            " draw on the exported picture"
-        )
+    check_size(drawing, size)
     return draw_mask(drawing.shapes, size)

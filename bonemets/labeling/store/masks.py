@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,14 @@ import numpy as np
 from bonemets.data.adapters.monailabel import label_in_grid_of
 from bonemets.data.ct.scan import CTScan, from_display, read_ct, to_display
 from bonemets.data.files import nifti_bytes
+from bonemets.data.grids import PICTURE_AFFINE, Grid, OtherGridError, load_nifti, on_grid
+from bonemets.data.label_values import label_values
 from bonemets.data.modalities import CT, NM, read_item
+from bonemets.data.open_picture import mask_values
 from bonemets.data.planar.formats import IMAGE_SUFFIXES, NIFTI_SUFFIXES
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
 from bonemets.errors import InputError
-
-IGNORE = 2
-# Of a mask on a picture: (column, row), spacing 1. ITK-SNAP and 3D Slicer read a picture so, and write masks of it so.
-PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def mask_bytes(scan: PlanarScan | CTScan, mask: np.ndarray) -> bytes:
@@ -57,13 +55,7 @@ def label_bytes(image: Path, label: Path, modality: str = NM) -> tuple[bytes, in
     if mask.shape != scan.pixels.shape:
         sizes = [" x ".join(map(str, shape)) for shape in (mask.shape, scan.pixels.shape)]
         raise InputError(f"{label}: is {sizes[0]} pixels, the image {sizes[1]}; label the image as the server gave it")
-    values = set(np.unique(mask).tolist())
-    if values <= {0, 255}:
-        mask = mask > 0
-    elif not values <= {0, 1, IGNORE}:
-        shown = ", ".join(f"{value:g}" for value in sorted(values)[:6])
-        raise InputError(f"{label}: holds the values {shown}; use 0 background, 1 lesion and 2 ignore")
-    mask = mask.astype(np.uint8)
+    mask = label_values(mask, label)
     return mask_bytes(scan, mask), int((mask == 1).sum())
 
 
@@ -75,26 +67,17 @@ def _on_ct(scan: CTScan, path: Path) -> np.ndarray:
     """
     name = path.name.lower()
     if name.endswith(IMAGE_SUFFIXES) and scan.format == "image":
-        return read_planar(path).pixels
+        return mask_values(path)[..., None]
     if not name.endswith(NIFTI_SUFFIXES):
         raise InputError(f"{path}: is not NIfTI; save the label of a CT as .nii.gz")
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        image = nib.load(path)
-        array, affine = np.squeeze(np.asarray(image.dataobj)), np.asarray(image.affine)  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as NIfTI ({error}); export it again") from error
-    shape = (*scan.source_shape, 1)[:3]
+    array, own = load_nifti(path)
+    if array.dtype.names is not None:
+        raise InputError(f"{path}: has several values per voxel; give a label map")
     # What ITK writes for a picture is where a picture lies; for a volume it says nothing.
-    unplaced = [np.eye(4)] if scan.format == "image" else [np.eye(4), PICTURE_AFFINE]
-    fits = array.dtype.names is None and array.shape == tuple(size for size in shape if size > 1)
-    if fits and any(np.allclose(affine, plain) for plain in unplaced):
-        return to_display(array.reshape(shape), scan.source_affine)
-    label = read_ct(path)
-    corners = np.array([[0, 0, 0, 1], [*(np.array(scan.pixels.shape) - 1), 1]]).T
-    apart = np.abs((label.affine - scan.affine)[:3] @ corners).max()
-    if label.pixels.shape == scan.pixels.shape and apart > np.linalg.norm(scan.affine[:3, :3], axis=0).min() / 2:
-        raise InputError(f"{path}: lies {apart:.1f} mm from the image; label the image as the server gave it")
-    return label.pixels
+    if scan.format == "image" and np.allclose(own.affine, PICTURE_AFFINE):
+        own = Grid(own.shape, own.affine)
+    try:
+        placed = on_grid(array, own, Grid(scan.source_shape, scan.source_affine))
+    except OtherGridError as error:
+        raise InputError(f"{path}: {str(error).format('the image')}; label the image as the server gave it") from error
+    return to_display(placed, scan.source_affine)

@@ -18,8 +18,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from numpy.typing import NDArray
 
 from bonemets.bundle.folders import file_sha256
+from bonemets.data.label_values import IGNORE
 from bonemets.engines.predictor import BundlePredictor
-from bonemets.labeling.store.masks import IGNORE
 from bonemets.labeling.tasks.bundle_model import BundleModel, usable_device
 from bonemets.labeling.tasks.scores import SCORES, bottleneck_features
 

@@ -85,15 +85,14 @@ def evaluate_cases(
 
 def _has_fractions(case: Case) -> bool:
     """Whether a prediction has values between 0 and 1, which a mask has not."""
-    label, _, affine = read_label(case.label)
-    values = read_prediction(case, label.shape, affine)
+    values = read_prediction(case, read_label(case.label)[2])
     return bool(np.any((values > 0) & (values < 1)))
 
 
 def _measure(case: Case, threshold: float, tolerance: float, is_probability: bool) -> ImageResult:
-    label, spacing, affine = read_label(case.label)
+    label, spacing, grid = read_label(case.label)
     return measure_image(
-        read_prediction(case, label.shape, affine),
+        read_prediction(case, grid),
         label,
         spacing=spacing,
         threshold=threshold,

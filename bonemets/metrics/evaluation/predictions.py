@@ -2,98 +2,109 @@
 
 from __future__ import annotations
 
-import zlib
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bonemets.data.grids import Grid, OtherGridError, load_nifti, on_grid, on_picture
+from bonemets.data.label_values import ROUNDING, label_values
+from bonemets.data.planar.geometry import VIEWS, orient_grid
 from bonemets.errors import InputError
 from bonemets.metrics.evaluation.matching import PICTURE, SUFFIXES, Case
-from bonemets.metrics.lesions import IGNORE, LESION
 
 
-def read_array(path: Path) -> tuple[NDArray, NDArray[np.float64]]:
-    """A NIfTI file's array in the file's own order and its affine; for other formats, as displayed.
+def read_array(path: Path) -> tuple[NDArray, Grid]:
+    """A NIfTI file's array in the file's own order and its grid; a picture as displayed, on no grid.
 
     Raises:
         InputError: the file cannot be read.
     """
-    if not path.name.endswith(SUFFIXES):
-        from bonemets.data.planar.study import read_planar
+    if path.name.endswith(SUFFIXES):
+        return load_nifti(path)
+    from bonemets.data.open_picture import mask_values
 
-        scan = read_planar(path)
-        return scan.pixels, scan.affine
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        image = nib.load(path)
-        return np.asarray(image.dataobj), np.asarray(image.affine)  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read as NIfTI; write it again") from error
+    pixels = mask_values(path)
+    return pixels, Grid(pixels.shape, np.eye(4), is_placed=False)
 
 
-def read_label(path: Path) -> tuple[NDArray[np.uint8], tuple[float, float], NDArray[np.float64]]:
-    """A label map, its row and column spacing in mm, and its affine.
+def read_label(path: Path) -> tuple[NDArray[np.uint8], tuple[float, float], Grid]:
+    """A label map of one view, its row and column spacing in mm, and the grid of its file.
 
     Raises:
         InputError: it cannot be read, is not one view, or holds other values than 0, 1, 2 (or 0 and 255).
     """
-    array, affine = read_array(path)
-    array = np.squeeze(array)
-    if array.ndim != 2:
+    array, grid = read_array(path)
+    if len(grid.spacing) != 2:
         raise InputError(f"{path} has the shape {array.shape}; a label map is one view, rows and columns")
-    if np.any(array == 255) and np.all((array == 0) | (array == 255)):
-        array = array == 255
-    elif not np.all((array == 0) | (array == LESION) | (array == IGNORE)):
-        raise InputError(f"{path} holds other values than 0 background, 1 lesion and 2 ignore (or 0 and 255)")
-    rows, columns = (float(np.linalg.norm(affine[:3, axis])) for axis in (0, 1))
-    spacing = (rows, columns) if rows > 0 and columns > 0 else (1.0, 1.0)
-    return array.astype(np.uint8), spacing, affine
+    return label_values(np.squeeze(array), path), (grid.spacing[0], grid.spacing[1]), grid
 
 
-def read_prediction(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDArray[np.float32]:
-    """A prediction, (H, W) between 0 and 1, on its label's grid.
+def read_prediction(case: Case, grid: Grid) -> NDArray[np.float32]:
+    """A prediction, (H, W) between 0 and 1, in the axes of its label's file.
 
     Args:
         case: the item and its files.
-        shape: the label's shape.
-        affine: the label's affine.
+        grid: the label's grid.
 
     Raises:
-        InputError: it cannot be read, has another shape or lies another way than the label, or is not in 0..1.
+        InputError: it cannot be read, lies elsewhere than the label or has another size, or is not in 0..1.
     """
     if case.prediction.name.endswith(PICTURE) and case.label.name.endswith(SUFFIXES):
         raise InputError(f"{case.prediction} is a picture and its label {case.label} is NIfTI: write it on that grid")
     if case.of_ct:
-        array, own = _slice_of_mask(case, shape, affine), affine
+        array = _slice_of_mask(case, grid)
+    elif (case.prediction.parent / "result.json").is_file():
+        array = _view_of_mask(case, grid)
     else:
-        array, own = read_array(case.prediction)
-    array = np.squeeze(array)
-    if case.channel is not None and array.ndim == 3:
-        array = array[..., case.channel]
-    if array.shape != shape:
-        raise InputError(f"{case.prediction} has the shape {array.shape} and its label {case.label} {shape}")
-    if case.channel is None and case.label.name.endswith(SUFFIXES) and _turned(own, affine):
-        raise InputError(f"{case.prediction} lies another way than its label {case.label}: write it on that grid")
-    if case.channel is None and case.label.name.endswith(SUFFIXES) and _moved(own, affine, shape):
-        text = "has another origin or spacing than its label"
-        raise InputError(f"{case.prediction} {text} {case.label}: write it on that grid")
-    values = array.astype(np.float32)
+        array = _on_label(case, grid)
+    values = np.squeeze(array).astype(np.float32)
     low, high = float(values.min()), float(values.max())
-    if high == 255 and not np.any((values > 0) & (values < 255)):
+    if high > 1 and np.isin(values, (0, 255)).all():
         values, high = np.minimum(values, 1), 1.0
-    if not (low >= 0 and high <= 1):
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise InputError(
             f"{case.prediction} holds values from {low:g} to {high:g}; a prediction is a mask (0 and 1, or 0 and 255) "
             "or a probability from 0 to 1"
         )
-    return values
+    # A mask that was stored as numbers with a scale is a mask, and not a probability.
+    whole = np.rint(values)
+    return whole if np.abs(values - whole).max() < ROUNDING else np.clip(values, 0, 1)
 
 
-def _slice_of_mask(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDArray:
+def _on_label(case: Case, grid: Grid) -> NDArray:
+    """A prediction's array on the grid of its label, or over the picture that its label is."""
+    array, own = read_array(case.prediction)
+    try:
+        if case.prediction.name.endswith(PICTURE) or case.label.name.endswith(SUFFIXES):
+            return on_grid(array, own, grid)
+        return on_picture(array, own, (grid.shape[0], grid.shape[1]), rows_first=True)
+    except OtherGridError as error:
+        if error.is_size:
+            raise InputError(
+                f"{case.prediction} has the shape {array.shape} and its label {case.label} {grid.shape}"
+            ) from error
+        raise InputError(f"{case.prediction} {str(error).format('its label')}: write it on that grid") from error
+
+
+def _view_of_mask(case: Case, grid: Grid) -> NDArray:
+    """A view of a result's mask, in the axes of its label's file. Results are matched by pixels, not by place."""
+    array, own = load_nifti(case.prediction)
+    named = case.view if case.view in VIEWS else None
+    shown = orient_grid(own.shape, own.affine, named if case.channel is None else None)[0].to_display(array)
+    view = shown[..., case.channel or 0]
+    if case.label.name.endswith(SUFFIXES):
+        place, _ = orient_grid(grid.shape, grid.affine, named)
+        wanted = place.to_display(np.empty(grid.shape, np.uint8)).shape[:2]
+        if view.shape == wanted:
+            return place.from_display(view[..., None])
+    elif view.shape == grid.shape:
+        return view
+    raise InputError(f"{case.prediction} has views of {view.shape} and its label {case.label} {grid.shape}")
+
+
+def _slice_of_mask(case: Case, grid: Grid) -> NDArray:
     """A slice of a CT's mask in the order of its label's file."""
     from bonemets.data.ct.scan import from_display
 
@@ -101,9 +112,11 @@ def _slice_of_mask(case: Case, shape: tuple[int, ...], affine: NDArray) -> NDArr
     if not case.label.name.endswith(SUFFIXES):
         return shown
     try:
-        return from_display(shown[..., None], affine, shape)
+        return from_display(shown[..., None], grid.affine, grid.shape)
     except ValueError as error:
-        raise InputError(f"{case.prediction} has slices of {shown.shape} and its label {case.label} {shape}") from error
+        raise InputError(
+            f"{case.prediction} has slices of {shown.shape} and its label {case.label} {grid.shape}"
+        ) from error
 
 
 @lru_cache(maxsize=1)
@@ -112,21 +125,3 @@ def _mask_as_displayed(path: Path, written: int) -> NDArray:
     from bonemets.data.ct.scan import read_ct
 
     return read_ct(path).pixels
-
-
-def _turned(own: NDArray, other: NDArray) -> bool:
-    """Whether two affines say that rows or columns run in different directions (an identity says nothing)."""
-    if np.allclose(own, np.eye(4)) or np.allclose(other, np.eye(4)):
-        return False
-    first, second = (np.where(np.abs(a) > np.abs(a).max() / 2, np.sign(a), 0) for a in (own[:3, :2], other[:3, :2]))
-    return not np.array_equal(first, second)
-
-
-def _moved(own: NDArray, other: NDArray, shape: tuple[int, ...]) -> bool:
-    """Whether two affines put a corner of the image a tenth of a pixel apart or more (an identity says nothing)."""
-    if np.allclose(own, np.eye(4)) or np.allclose(other, np.eye(4)):
-        return False
-    rows, columns = (size - 1 for size in shape)
-    corners = np.array([[row, column, 0, 1] for row in (0, rows) for column in (0, columns)]).T
-    apart = np.linalg.norm(((own - other) @ corners)[:3], axis=0).max()
-    return bool(apart > 0.1 * np.linalg.norm(other[:3, :2], axis=0).min())

@@ -31,7 +31,8 @@ def measure_ct_findings(scan: CTScan, probability: NDArray, mask: NDArray) -> tu
     labels, boxes = lesion_volumes(mask, scan.heights)
     has_place = scan.format != "image"
     pixel_cm2 = scan.spacing[0] * scan.spacing[1] / 100
-    step = even_step(scan.heights)
+    # A volume is made of slabs: their thickness counts along the slices' normal, also where the gantry is tilted.
+    step = even_step(scan.depths)
     findings, numbered = [], np.zeros(mask.shape, np.int32)
     for number, (label, box) in enumerate(boxes, start=1):
         inside = labels[box] == label

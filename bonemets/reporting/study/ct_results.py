@@ -124,6 +124,11 @@ def ct_warnings(scan: CTScan, step: float | None) -> list[str]:
             f"The lowest value is {scan.pixels.min():g}, so there is no air in it: the values may not be Hounsfield "
             "units."
         )
+    if step is None and scan.format != "image" and scan.pixels.shape[2] > 1:
+        warnings.append(
+            "The slices are not evenly spaced, which NIfTI cannot say: in mask.nii.gz they have a mean step, their "
+            "places are those of seg.dcm, and lesions have no volume."
+        )
     if step is not None and scan.format != "image" and step > THICK_SLICES_MM:
         warnings.append(f"The slices are {step:.1f} mm apart: lesions between them are not seen.")
     return warnings
