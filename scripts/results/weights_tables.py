@@ -43,7 +43,7 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
     machine = training.get("hardware") or {}
     rows = {
         "network": f"{record['network_def']['_target_'].rpartition('.')[2]}, {_width(bundle, record)}",
-        "file": f"`models/model.pt`, {path.stat().st_size / 1e6:.1f} MB, {precision}, sha256 `{record['sha256']}`",
+        "file": f"`models/model.pt`, {path.stat().st_size / 1e6:.1f} MB, float32, sha256 `{record['sha256']}`",
         "data": f"{'simulated patients only: ' if simulated else ''}{data}{recipe}, training part, "
         f"{'all folds' if fold is None else f'fold {fold} held out to choose the epoch'}; "
         f"split `{datalist['sha256'][:12]}`{_license(datalist)}",
