@@ -37,11 +37,15 @@ from bonemets.errors import InputError
 from bonemets.metrics.evaluation.evaluation import evaluate_cases, summary
 from bonemets.metrics.evaluation.matching import Case
 from bonemets.reporting.evaluation.page import write_evaluation
-from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, metric_names, summarize_runs, write_record
-from bonemets.reporting.published import read_all_published
-from bonemets.reporting.sweep_record import OUTLINES, RECORDED
 
 ROOT = Path(__file__).resolve().parents[1]
+# The ledger is beside the scripts that write the tables of results.
+sys.path.append(str(ROOT / "scripts" / "results"))
+
+from ledger import SUBSTITUTE_DATA, Record, metric_names, summarize_runs, write_record  # noqa: E402
+from published import read_all_published  # noqa: E402
+from sweep_record import OUTLINES, RECORDED  # noqa: E402
+
 DATASET_ID = 1
 OWN_FEATURES, OWN_MEMORY_GB = 32, 8.0
 

@@ -1,13 +1,13 @@
 r"""Measure what weights find and mark wrongly at every threshold, on the fold that their epoch was chosen on.
 
-Testing patients are not looked at, so a threshold may be chosen by it, and whether a longer training finds more.
+The test set is not used, so a decision threshold may be chosen by it.
 Writes ``results/thresholds/BUNDLE.yaml`` and a figure; ``make_tables.py`` then writes
 the table of docs/how-to/segment-a-study.md. ``--choose`` also puts the threshold with the highest F1 of lesions into
 the ``model.json`` beside the last weights, which is what inference then takes. Weights that the record has from the
 same fold are not measured again, unless ``--anew``::
 
-    python scripts/bundles/measure_thresholds.py spect_msa_net_segmentation runs/scans/datalist.json --at 1 2 4 \
-      --weights "40 epochs=bundles/spect_msa_net_segmentation/models/model.pt" "60 epochs=runs/..."
+    python scripts/bundles/measure_thresholds.py spect_msa_net_segmentation runs/scans/datalist.json \
+      --weights "40 epochs=bundles/spect_msa_net_segmentation/models/model.pt"
 
 A lesion is found where the overlap with a mark is at least 0.1 (IoU), as everywhere else; docs/reference/metrics.md.
 """
@@ -115,9 +115,9 @@ def figure(record: dict[str, Any]) -> bytes:
         half = next(one for one in rows if one["threshold"] == 0.5)
         left.plot(half["false_positives_per_scan_iou10"], half["sensitivity_iou10"], "o", color=line.get_color(), ms=9)
         right.plot([one["threshold"] for one in rows], [one["dice_pooled"] for one in rows], marker="o", markersize=3)
-    left.set(xlabel="false marks a patient", ylabel="lesions found", xlim=(0, None), ylim=(0, None))
+    left.set(xlabel="false positives per scan", ylabel="sensitivity", xlim=(0, None), ylim=(0, None))
     left.legend(title="large dot: threshold 0.5", fontsize=8, title_fontsize=8)
-    right.set(xlabel="threshold", ylabel="Dice, all images together", xlim=(0, 1), ylim=(0, None))
+    right.set(xlabel="decision threshold", ylabel="Dice, all images together", xlim=(0, 1), ylim=(0, None))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -170,7 +170,6 @@ def main() -> None:
     parser.add_argument("datalist", type=Path)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=PATH", help="the record keeps others")
-    parser.add_argument("--at", nargs="+", type=float, help="false positives a patient to compare recall at")
     parser.add_argument("--anew", action="store_true", help="measure all again, and keep no others of the record")
     parser.add_argument("--choose", action="store_true", help="keep the best threshold beside the last weights")
     arguments = parser.parse_args()
@@ -194,8 +193,7 @@ def main() -> None:
                 measured[name] = measure(bundle, path, items)
     except InputError as error:
         raise SystemExit(str(error)) from error
-    points = arguments.at or before.get("compared_at", [])
-    print("wrote", *write(about | {"compared_at": points, "weights": measured}))
+    print("wrote", *write(about | {"weights": measured}))
     if arguments.choose:
         name, path = weights[-1]
         print(f"{name}: threshold {choose(measured[name], path, part):g}")

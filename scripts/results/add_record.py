@@ -20,7 +20,7 @@ from pathlib import Path
 from bonemets.bundle.folders import file_sha256
 from bonemets.bundle.provenance import describe_hardware
 from bonemets.errors import InputError
-from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, summarize_runs, write_record
+from ledger import SUBSTITUTE_DATA, Record, summarize_runs, write_record
 
 ROOT = Path(__file__).resolve().parents[2]
 

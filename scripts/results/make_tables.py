@@ -23,9 +23,9 @@ import yaml
 from bonemets.bundle.weights import shipped_record
 from bonemets.data.files import write_bytes
 from bonemets.errors import InputError
-from bonemets.reporting.ledger import read_records
-from bonemets.reporting.published import read_all_published
 from bonemets.sweep.summary import read_summaries
+from ledger import read_records
+from published import read_all_published
 from results_page import page
 from results_tables import Ledger, performance, speed
 from shipped_tables import eval_metrics, shipped_overview, shipped_test_records

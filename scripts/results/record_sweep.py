@@ -20,12 +20,12 @@ from pathlib import Path
 import yaml
 
 from bonemets.errors import InputError
-from bonemets.reporting.ledger import write_record
-from bonemets.reporting.published import read_all_published
-from bonemets.reporting.sweep_record import find_results, sweep_records
 from bonemets.sweep.page import sweep_tables
 from bonemets.sweep.spec import read_sweep
 from bonemets.sweep.summary import write_summary
+from ledger import write_record
+from published import read_all_published
+from sweep_record import find_results, sweep_records
 
 ROOT = Path(__file__).resolve().parents[2]
 

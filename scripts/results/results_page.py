@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bonemets.reporting.published import Published, Row, Table
+from published import Published, Row, Table
 from results_tables import DASH, Ledger, check_column, describe, is_scored, joined, measured, overview, status, table
 
 NOTICE = "<!-- Written by scripts/results/make_tables.py from results/; change the records, not this file. -->"

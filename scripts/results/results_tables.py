@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bonemets.reporting.ledger import NOT_RUN, SAME_DATA, Record
-from bonemets.reporting.published import Check, Metric, Published, Row, Table
+from ledger import NOT_RUN, SAME_DATA, Record
+from published import Check, Metric, Published, Row, Table
 
 DASH = "–"
 RUNTIMES = {"eager": "PyTorch", "torchscript": "TorchScript", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bonemets.bundle.weights import shipped_record
-from bonemets.reporting.ledger import Record
-from bonemets.reporting.published import Published
+from ledger import Record
+from published import Published
 from results_tables import DASH, table
 
 HEADLINE = {

@@ -22,13 +22,13 @@ def read_thresholds(folder: Path) -> dict[str, dict[str, Any]]:
     """
     records = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted(folder.glob("*.yaml"))}
     for name, record in records.items():
-        if missing := {"data", "part", "patients", "images", "compared_at", "weights"} - set(record):
+        if missing := {"data", "part", "patients", "images", "weights"} - set(record):
             raise InputError(f"{folder / name}.yaml: lacks {', '.join(sorted(missing))}; run measure_thresholds.py")
     return records
 
 
 def thresholds_table(record: Mapping[str, Any], shipped: str) -> list[str]:
-    """What the shipped weights find and mark wrongly at some thresholds. Bold: the highest F1.
+    """Sensitivity and false positives of the shipped weights at some thresholds. Bold: the highest F1.
 
     Raises:
         InputError: the record is of other weights.
@@ -39,7 +39,7 @@ def thresholds_table(record: Mapping[str, Any], shipped: str) -> list[str]:
     name, measured = found_weights[0]
     best = max(one["f1_iou10"] for one in measured["at"])
     lines = [
-        f"| threshold ({name}) | lesions found | false marks a patient | F1 of lesions | Dice of pixels |",
+        f"| threshold ({name}) | sensitivity | false positives per scan | F1 of lesions | Dice of pixels |",
         "| --- | --- | --- | --- | --- |",
     ]
     for one in measured["at"]:

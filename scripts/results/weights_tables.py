@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from bonemets.bundle.weights import shipped_record, trained_on_simulated
-from bonemets.reporting.ledger import Record
+from ledger import Record
 
 NONE = [
     "This version ships none for this bundle: train it with the commands below. `bonemets segment` and MONAI Label use",
@@ -66,7 +66,7 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
             f"`{key}` {value:.3f}" for key, value in measured.items() if key not in ("section", "patients", "threshold")
         )
         at = f", threshold {measured['threshold']:g}" if "threshold" in measured else ""
-        rows["measured"] = f"{measured['section']} part, {measured['patients']} patients{at}: {numbers}"
+        rows["measured"] = f"{measured['patients']} {measured['section']} patients{at}: {numbers}"
     others = [
         one for one in records
         if one.get("weights_sha256") == [record["sha256"]] and one["data"]["split_sha256"] != datalist["sha256"]
@@ -77,9 +77,9 @@ def weights(bundle: Path, records: Sequence[Record] = ()) -> list[str] | None:
     elif not simulated:
         remark = "They are what the network learned from these data alone."
     elif any(one["data"]["kind"] == "real" for one in others):
-        remark = "They have seen simulated patients only; the table's line on real data says how far that carries."
+        remark = "Trained on simulated data only; the table's line on real data says how far that carries."
     else:
-        remark = "They have seen simulated patients only and have not been shown to work on real ones."
+        remark = "Trained on simulated data only."
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in rows.items())]
     return [
         *lines,

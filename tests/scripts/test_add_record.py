@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import add_record
-from bonemets.reporting.ledger import read_records
+from ledger import read_records
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import make_tables
 import results_page
 import results_tables
 from bonemets.errors import InputError
-from bonemets.reporting.ledger import write_record
-from bonemets.reporting.published import read_all_published
+from ledger import write_record
+from published import read_all_published
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPERS = read_all_published(ROOT / "results" / "published")

@@ -12,7 +12,7 @@ import pytest
 import nnunet
 from bonemets.data import planar_affine, write_datalist, write_nifti
 from bonemets.data.adapters import export_nnunet
-from bonemets.reporting.ledger import check_record
+from ledger import check_record
 
 PLAN = {"patch_size": [64, 48], "batch_size": 2, "features": [8, 16], "iterations": 100, "pixels": 614400}
 

@@ -112,7 +112,7 @@ def test_weights_record_log_and_card(options):
     assert record["sha256"][:12] in metadata["changelog"]["0.2.0"]
     card = "\n".join(weights_tables.weights(bundle))
     for text in ("simulated patients only", record["sha256"], "bone_scan_200", "compact widths 4–4–8–8–8", "1.5 hours",
-                 "50 patients, threshold 0.7: `dice_pooled` 0.457", "in each of 2 processes"):  # fmt: skip
+                 "50 test patients, threshold 0.7: `dice_pooled` 0.457", "in each of 2 processes"):  # fmt: skip
         assert text in card
     # Weights that someone trains in their place are no shipped ones: the card stays as it is.
     shutil.copy(options.trial / "models" / "model.json", weights.with_suffix(".json"))

@@ -14,12 +14,12 @@ from sweep_samples import BUNDLE, finish, make_sweep
 
 from bonemets.errors import InputError
 from bonemets.metrics.comparison.sweeps import read_patients
-from bonemets.reporting.ledger import read_records
-from bonemets.reporting.published import read_all_published
-from bonemets.reporting.sweep_record import find_results
 from bonemets.sweep.measurements import measurements
 from bonemets.sweep.page import write_sweep
 from bonemets.sweep.summary import read_summaries
+from ledger import read_records
+from published import read_all_published
+from sweep_record import find_results
 
 ROOT = Path(__file__).resolve().parents[2]
 

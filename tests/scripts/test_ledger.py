@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bonemets.errors import InputError
-from bonemets.reporting.ledger import check_record, read_records, summarize_runs, write_record
+from ledger import check_record, read_records, summarize_runs, write_record
 
 SPLIT = "a1" * 32
 RECORD = {

@@ -8,8 +8,8 @@ import pytest
 
 from bonemets.errors import InputError
 from bonemets.networks import nets
-from bonemets.reporting.ledger import metric_names
-from bonemets.reporting.published import FORMULAS, number, read_all_published, read_published
+from ledger import metric_names
+from published import FORMULAS, number, read_all_published, read_published
 
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "published"
 PAPERS = read_all_published(FOLDER)

@@ -16,9 +16,9 @@ import yaml
 
 from bonemets.bundle.folders import bundle_metadata, read_provenance
 from bonemets.errors import InputError
-from bonemets.reporting.ledger import SUBSTITUTE_DATA, Record, check_record, combine
-from bonemets.reporting.published import Published
 from bonemets.sweep.measurements import Measurement, trial_folder
+from ledger import SUBSTITUTE_DATA, Record, check_record, combine
+from published import Published
 
 if TYPE_CHECKING:
     from bonemets.sweep.spec import Sweep, Trial
