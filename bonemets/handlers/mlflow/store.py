@@ -12,6 +12,7 @@ from mlflow.entities import Experiment, LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from bonemets.bundle.store_address import SQLITE, store_address
 from bonemets.errors import InputError
 
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
@@ -26,7 +27,8 @@ class MLflowStore:
     """
 
     def __init__(self, uri: str, experiment_name: str) -> None:
-        self.uri = uri
+        self.uri = store_address(uri)
+        self._given = uri
         self.experiment_name = experiment_name
         self._client: mlflow.MlflowClient | None = None
         # In the folder of temporary files, like MLflow's own: a store on a server has no folder.
@@ -38,7 +40,7 @@ class MLflowStore:
     @property
     def database(self) -> Path | None:
         """The database file; None for a server."""
-        return Path(self.uri.removeprefix("sqlite:///")).absolute() if self.uri.startswith("sqlite:///") else None
+        return Path(self._given.removeprefix(SQLITE)).absolute() if self._given.startswith(SQLITE) else None
 
     @property
     def client(self) -> mlflow.MlflowClient:
@@ -135,8 +137,5 @@ class MLflowStore:
 
 
 def _location(folder: Path) -> str:
-    """A folder as MLflow takes it: a plain path, of which MLflow decodes what looks percent-encoded.
-
-    In an address (``file:///…``) MLflow 3 decodes umlauts and blanks when it reads, but not when it writes.
-    """
+    """A folder as MLflow takes it: a plain path, of which MLflow decodes what looks percent-encoded."""
     return str(folder.resolve()).replace("%", "%25")
