@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SQLITE = "sqlite:///"
 
 
@@ -11,4 +13,5 @@ def store_address(uri: str) -> str:
 
     if not uri.startswith(SQLITE) or make_url(f"{SQLITE}a%20b").database == "a%20b":
         return uri
-    return SQLITE + uri.removeprefix(SQLITE).replace("%", "%25").replace("?", "%3F")
+    path = re.sub("%(?=[0-9A-Fa-f]{2})", "%25", uri.removeprefix(SQLITE))
+    return SQLITE + path.replace("?", "%3F")

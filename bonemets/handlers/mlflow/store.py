@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 
@@ -50,7 +51,12 @@ class MLflowStore:
                 self.database.parent.mkdir(parents=True, exist_ok=True)
             # Connecting makes the tables of a new database, which fails if two processes do it at once.
             with self._lock:
+                made = _missing_folders(Path(self.uri.removeprefix(SQLITE)).absolute().parent) if self.database else []
                 self._client = mlflow.MlflowClient(self.uri)
+                # MLflow also makes the folder that an encoded address would name.
+                for folder in made:
+                    if folder.is_dir() and not any(folder.iterdir()):
+                        folder.rmdir()
         return self._client
 
     def experiment_id(self) -> str:
@@ -136,6 +142,11 @@ class MLflowStore:
             return made
 
 
+def _missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it that do not exist, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
 def _location(folder: Path) -> str:
     """A folder as MLflow takes it: a plain path, of which MLflow decodes what looks percent-encoded."""
-    return str(folder.resolve()).replace("%", "%25")
+    return re.sub("%(?=[0-9A-Fa-f]{2})", "%25", str(folder.resolve()))
