@@ -27,7 +27,7 @@ def store_in(folder: Path, empty: Path) -> MLflowStore:
 
 @pytest.mark.parametrize(
     "name",
-    ["with blank", "trä in", "100%", "a%20b", "%41", "a#b", "a+b", "it's", "a&b;c", "[x]", "患者", "~u", "f:e"],
+    ["with blank", "trä in", "100%", "a%20b", "a?b", "a#b", "it's", "[x]", "f:e"],
 )
 def test_artifacts_lie_beside_the_database(name: str, tmp_path: Path, empty: Path) -> None:
     store = store_in(tmp_path / name / "run 1", empty)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mlflow.entities import Experiment, LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from bonemets.bundle.store_address import SQLITE, store_address
 from bonemets.errors import InputError
 
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
@@ -26,7 +28,8 @@ class MLflowStore:
     """
 
     def __init__(self, uri: str, experiment_name: str) -> None:
-        self.uri = uri
+        self.uri = store_address(uri)
+        self._given = uri
         self.experiment_name = experiment_name
         self._client: mlflow.MlflowClient | None = None
         # In the folder of temporary files, like MLflow's own: a store on a server has no folder.
@@ -38,7 +41,7 @@ class MLflowStore:
     @property
     def database(self) -> Path | None:
         """The database file; None for a server."""
-        return Path(self.uri.removeprefix("sqlite:///")).absolute() if self.uri.startswith("sqlite:///") else None
+        return Path(self._given.removeprefix(SQLITE)).absolute() if self._given.startswith(SQLITE) else None
 
     @property
     def client(self) -> mlflow.MlflowClient:
@@ -48,7 +51,12 @@ class MLflowStore:
                 self.database.parent.mkdir(parents=True, exist_ok=True)
             # Connecting makes the tables of a new database, which fails if two processes do it at once.
             with self._lock:
+                made = _missing_folders(Path(self.uri.removeprefix(SQLITE)).absolute().parent) if self.database else []
                 self._client = mlflow.MlflowClient(self.uri)
+                # MLflow also makes the folder that an encoded address would name.
+                for folder in made:
+                    if folder.is_dir() and not any(folder.iterdir()):
+                        folder.rmdir()
         return self._client
 
     def experiment_id(self) -> str:
@@ -134,9 +142,11 @@ class MLflowStore:
             return made
 
 
-def _location(folder: Path) -> str:
-    """A folder as MLflow takes it: a plain path, of which MLflow decodes what looks percent-encoded.
+def _missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it that do not exist, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
 
-    In an address (``file:///…``) MLflow 3 decodes umlauts and blanks when it reads, but not when it writes.
-    """
-    return str(folder.resolve()).replace("%", "%25")
+
+def _location(folder: Path) -> str:
+    """A folder as MLflow takes it: a plain path, of which MLflow decodes what looks percent-encoded."""
+    return re.sub("%(?=[0-9A-Fa-f]{2})", "%25", str(folder.resolve()))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bonemets.bundle.store_address import store_address
 from bonemets.data.tables import csv_rows
 from bonemets.errors import InputError
 
@@ -116,7 +117,7 @@ class RunStore:
         self.uri = uri
         self.client: mlflow.MlflowClient
         try:
-            self.client = mlflow.MlflowClient(uri)
+            self.client = mlflow.MlflowClient(store_address(uri))
             self.experiments = {found.experiment_id: found.name for found in self.client.search_experiments()}
         except (MlflowException, OSError, ValueError) as error:
             raise InputError(f"{uri}: cannot be read as an MLflow store ({_first_line(error)})") from error
