@@ -26,7 +26,7 @@ from bonemets.bundle.folders import file_sha256
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
 from bonemets.engines.predictor import BundlePredictor
-from bonemets.metrics.baselines import BASELINES
+from bonemets.inferers.baselines import BASELINES
 from bonemets.metrics.froc import THRESHOLDS, sensitivity_at
 from bonemets.metrics.lesions import IGNORE, LESION, lesion_components
 

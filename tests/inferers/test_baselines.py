@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bonemets.metrics.baselines import BASELINES, global_threshold, mirrored_difference, white_top_hat
+from bonemets.inferers.baselines import BASELINES, global_threshold, mirrored_difference, white_top_hat
 
 
 def body(spot: tuple[int, int] | None = None) -> np.ndarray:
