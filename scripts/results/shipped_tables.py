@@ -21,16 +21,22 @@ HEADLINE = {
 
 
 def shipped_test_records(bundles: Path, records: Sequence[Record]) -> dict[str, Record]:
-    """Bundle → the record ``shipped.BUNDLE``: its shipped weights on the test set of the data they were trained on.
+    """Bundle → the record of its shipped weights on a test set.
 
-    A bundle whose record is missing, or is of other weights than those it ships, is left out.
+    That is ``shipped.BUNDLE``, on the test set of the data that they were trained on; where there is none, the first
+    record of these weights on a test set of other data. Records of other weights than those that ship do not count.
     """
-    known = {record["id"]: record for record in records}
     found = {}
     for bundle in sorted(path for path in bundles.iterdir() if path.is_dir()):
-        weights, record = shipped_record(bundle), known.get(f"shipped.{bundle.name}")
-        if weights and record and record.get("weights_sha256") == [weights["sha256"]]:
-            found[bundle.name] = record
+        weights = shipped_record(bundle)
+        of_these = [
+            record
+            for record in records
+            if weights and record.get("weights_sha256") == [weights["sha256"]] and record["data"]["section"] == "test"
+        ]
+        of_these.sort(key=lambda record: (record["id"] != f"shipped.{bundle.name}", record["id"]))
+        if of_these:
+            found[bundle.name] = of_these[0]
     return found
 
 
