@@ -10,6 +10,7 @@ from monai.transforms import EnsureChannelFirstd, LoadImaged
 from PIL import Image
 
 from bonemets.data import CTReader, read_ct, write_ct_mask
+from bonemets.data.ct.dicom import files_by_series
 from bonemets.dicom.ct import CTHeader, ct_bytes
 from bonemets.errors import InputError
 
@@ -185,3 +186,26 @@ def test_volume_under_a_tilted_gantry(degrees: int, series: Path) -> None:
     # Slices are 4 mm apart along the table.
     assert finding.volume_ml == pytest.approx(36 * 1.5 * 1.5 * 4 * np.cos(tilt) / 1000, rel=1e-4)
     assert abs(np.linalg.det(scan.affine[:3, :3])) * 36 / 1000 == pytest.approx(finding.volume_ml, rel=1e-4)
+
+
+@pytest.mark.parametrize("uid", ["1.2.3", ""], ids=["equal", "empty"])
+def test_slices_with_one_identifier_are_no_copies(series: Path, uid: str) -> None:
+    """Taken for copies, four of five slices would be missing without a word."""
+    for file in series.glob("*.dcm"):
+        change(series, file.name, SOPInstanceUID=uid)
+    assert [len(files) for files in files_by_series(sorted(series.glob("*.dcm")))] == [5]
+    with pytest.raises(InputError, match="one SOPInstanceUID, or none.*convert it to NIfTI"):
+        read_ct(series)
+
+
+def test_a_copy_counts_once(series: Path) -> None:
+    (series / "copy.dcm").write_bytes((series / "3.dcm").read_bytes())
+    assert [len(files) for files in files_by_series(sorted(series.glob("*.dcm")))] == [5]
+
+
+def test_two_patients_in_one_series_are_two_scans(series: Path, tmp_path: Path) -> None:
+    for file in list(series.glob("*.dcm")):
+        other = series / f"other_{file.name}"
+        other.write_bytes(file.read_bytes())
+        change(series, other.name, PatientID="q", SOPInstanceUID=f"1.2.3.{file.stem}")
+    assert [len(files) for files in files_by_series(sorted(series.glob("*.dcm")))] == [5, 5]

@@ -48,25 +48,29 @@ def read_series(path: Path, files: Sequence[Path] | None = None) -> tuple[np.nda
 
 
 def files_by_series(files: Iterable[Path]) -> list[list[Path]]:
-    """The CT images among files, told by their headers, taken apart by series; an image that is there twice once."""
+    """The CT images among files, told by their headers: one list for each series of each patient.
+
+    An image that is there twice, with the same identifier at the same place, counts once. Some programs give all slices
+    the same identifier or none: those are no copies.
+    """
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    series: dict[str, dict[str, Path]] = {}
+    tags = ["SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "PatientID", "ImagePositionPatient"]
+    series: dict[tuple[str, str], dict[object, Path]] = {}
     for file in files:
         try:
-            header = pydicom.dcmread(
-                file, specific_tags=["SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID"],
-                stop_before_pixels=True,
-            )  # fmt: skip
+            header = pydicom.dcmread(file, specific_tags=[*tags, "InstanceNumber"], stop_before_pixels=True)
         except (InvalidDicomError, *DECODING_ERRORS):
             # What is wrong is told where it is read.
             continue
         kind = header.get("SOPClassUID")
         # Dose reports and screenshots of a CT have its modality too, but another class.
         if kind in (CT_STORAGE, ENHANCED_CT_STORAGE) or (kind is None and header.get("Modality") == "CT"):
-            instances = series.setdefault(str(header.get("SeriesInstanceUID")), {})
-            instances.setdefault(str(header.get("SOPInstanceUID", file)), file)
+            owner = (str(header.get("PatientID") or "").strip(), str(header.get("SeriesInstanceUID")))
+            place = (tuple(header_numbers(header, "ImagePositionPatient")), str(header.get("InstanceNumber")))
+            instance = str(header.get("SOPInstanceUID") or "")
+            series.setdefault(owner, {}).setdefault((instance, place) if instance else file, file)
     return [list(instances.values()) for instances in series.values()]
 
 
@@ -127,6 +131,9 @@ def _check_series(slices: Sequence[Dataset], path: Path) -> None:
     positions = np.array([_position(dataset) for dataset in slices])
     if len(slices) > 1 and np.linalg.norm(np.diff(positions, axis=0), axis=1).min() < 0.01:
         raise InputError(f"{path}: has two slices at the same place (two phases?); give one of them")
+    if len({str(dataset.get("SOPInstanceUID") or "") for dataset in slices}) < len(slices):
+        text = "has slices with one SOPInstanceUID, or none, so results could not refer to them"
+        raise InputError(f"{path}: {text}; export it again, or convert it to NIfTI")
 
 
 def _affine(slices: Sequence[Dataset], normal: np.ndarray) -> np.ndarray:
