@@ -199,7 +199,7 @@ def test_conflicting_annotators(client: Any, server: Server, studies: dict[str, 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(lambda truth: truth[:-1], "191 x 96 x 2"), (lambda truth: truth * 7, "values 0, 7")],
+    [(lambda truth: truth[:-1], "191 x 96 x 2"), (lambda truth: truth * 7, "holds 0, 7")],
     ids=["size", "values"],
 )
 def test_labels_that_do_not_fit(
