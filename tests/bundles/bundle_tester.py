@@ -130,9 +130,10 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
         """No overlay sets an argument that a class lacks or an id that nothing refers to."""
         configs = self.folder / "configs"
         overlays = [path for path in sorted(configs.rglob("*.yaml")) if path.stem not in ("train", "inference")]
-        files = [*self.configs("train"), *map(str, overlays)]
-        parser = ConfigParser(ConfigParser.load_config_files(files))
-        assert find_mistyped(Command(tuple(files)), parser) is None
+        for overlay in overlays:
+            files = [*self.configs("train"), str(overlay)]
+            parser = ConfigParser(ConfigParser.load_config_files(files))
+            assert find_mistyped(Command(tuple(files)), parser) is None, overlay.name
 
     def test_weights_name_their_network(self, tmp_path: Path) -> None:
         """Inference and evaluation take network and threshold from the record beside the weights."""

@@ -89,7 +89,8 @@ def test_what_is_passed_over_is_no_failure(cohort: Path, tmp_path: Path, capsys,
     assert main(["segment", str(cohort), "-o", str(tmp_path / "out")]) == 0
     told = capsys.readouterr()
     assert told.err == ""
-    assert "Done 2, failed 0, passed over 1" in told.out
+    assert "Done 2, failed 0, passed over 2" in told.out
+    assert "notes.txt" in told.out
     assert "modality SR" in told.out
 
 

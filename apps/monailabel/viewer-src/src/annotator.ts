@@ -8,7 +8,7 @@ export class Annotator {
   name = remembered("annotator");
   private signedIn = false;
 
-  /** `working`: whether a scan is open. */
+  /** `working` tells whether a scan is open. */
   constructor(private readonly working: () => boolean) {}
 
   /** Learn from the server who is signed in, or ask for a name. */
@@ -30,7 +30,7 @@ export class Annotator {
     return false;
   }
 
-  /** Sign out, and start again. */
+  /** Sign out, and begin anew. */
   leave(): void {
     this.server.signOut();
     location.hash = "";

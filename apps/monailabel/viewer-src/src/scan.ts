@@ -39,7 +39,7 @@ export class Scan {
     return this.lesions.filter((lesion) => lesion.state === "proposed");
   }
 
-  /** Find the lesions again after a change; what was selected stays so if something of it is left. */
+  /** Find the lesions anew after a change; what was selected stays so if something of it is left. */
   refresh(): void {
     const before = this.selected;
     this.lesions = this.labels.lesions();

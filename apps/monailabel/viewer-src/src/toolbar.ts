@@ -7,7 +7,7 @@ import { remember, remembered } from "./settings";
 export class Toolbar {
   constructor(private readonly picture: Picture, private readonly pointer: Pointer) {}
 
-  /** Begin as this browser was left; `opened`: whether a scan is open. */
+  /** Begin as this browser was left; `opened` tells whether a scan is open. */
   listen(opened: () => boolean): void {
     const { picture } = this;
     const range = (id: string, change: (value: number) => void) => {

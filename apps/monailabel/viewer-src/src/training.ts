@@ -24,7 +24,7 @@ export class Training {
   /** Fingerprint of the network's weights when its training was first seen. */
   private before = "";
 
-  /** `renew` asks the server again what it has; `labels` counts the scans that can be trained on. */
+  /** `renew` asks the server anew what it has; `labels` counts the scans that can be trained on. */
   constructor(private readonly server: Server, private readonly renew: () => Promise<void>, private readonly labels: () => number) {}
 
   get active(): boolean {
