@@ -18,7 +18,7 @@ from bonemets.errors import InputError
 
 # Folders that sort images by what they are, not by whose they are.
 _KIND_OF_FOLDER = re.compile(
-    r"(?:images?|imgs?|pictures?|photos?|scans?|slices?|data|dataset|annotations?|labelme|json|png|jpe?g|nifti|raw|"
+    r"(?:images?(?:Tr|Ts)?|imgs?|pictures?|photos?|scans?|slices?|data|dataset|annotations?|labelme|json|png|jpe?g|nifti|raw|"
     r"train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|(?:fold|split|batch|cent(?:er|re)|site|hospital)[_\-. ]*\d*|"
     r"ant(?:erior)?|post(?:erior)?|lesions?|normal|abnormal|healthy|positive|negative|benign|malignant|metasta[a-z]+)",
     re.IGNORECASE,
