@@ -178,7 +178,7 @@ def make_steps(demo: Path, patients: int, epochs: int) -> list[Step]:
             "simulate",
             f"Simulate {patients} patients, with a seed of their own",
             [*bonemets, "simulate", _short(demo / "cohort"), "--patients", str(patients), "--seed", str(SEED),
-             "--test-share", str(TEST_SHARE), "--workers", "2"],
+             "--test-share", str(TEST_SHARE), "--workers", "2", "--world", "nema"],  # what the shipped weights learned
             [demo / "cohort" / "datalist.json"],
             ["bonemets/simulation", "bonemets/dicom"],
             restart=[demo / "cohort"],
