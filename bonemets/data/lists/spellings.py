@@ -28,7 +28,7 @@ def plain_name(name: str) -> str:
     Case, blanks and other separators, leading zeros, composed or decomposed and full-width characters, and ``.0`` after
     a whole number do not count: ``P 01``, ``p1`` and ``p_001`` are equal, ``p1_2`` and ``p12`` are not.
     """
-    tidy = unicodedata.normalize("NFKC", tidy_name(name))
+    tidy = tidy_name(unicodedata.normalize("NFKC", name))  # compatible forms of some accents begin with a blank
     if whole := _WHOLE_NUMBER.fullmatch(tidy):
         tidy = whole.group(1)
     words = _SEPARATORS.sub("_", unicodedata.normalize("NFKC", tidy.casefold())).strip("_")
