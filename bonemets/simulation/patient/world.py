@@ -88,12 +88,12 @@ HOSPITAL = World(
     regions={"sternum": 1.25, "ribs": 0.85, "pelvis": 1.15, "skull": 1.05, "lower_legs": 1.1, "femora": 1.1},
     parts={
         "vertebral_body": 0.85,
-        "vertebral_arch": 1.05,
+        "vertebral_arch": 1.15,
         "iliac_crest": 2.8,
         "iliac_wing": 2.0,
         "face": 1.15,
-        "skull_base": 0.45,
-        "scapula_behind": 0.5,
+        "skull_base": 0.35,
+        "scapula_behind": 0.3,
         "shoulder_front": 1.1,
         "knee": 1.25,
     },
@@ -106,12 +106,14 @@ HOSPITAL = World(
     artifacts=1.3,
     gap_mm=(-15.0, -35.0),
 )
-# Settings that training never saw, for testing.
+# Settings that training never saw, for testing: of the skeleton's parts too.
+_SHIFTED_PARTS = {**HOSPITAL.parts, "vertebral_arch": 1.05, "skull_base": 0.45, "scapula_behind": 0.5}
 SHIFTED_FAINT = replace(HOSPITAL, name="shifted_faint", counts=(0.5e6, 1.2e6), soft_tissue=(0.9, 0.25), bmi=28.0,
-                        height_m=(1.62, 1.76), camera_blur=0.8, bladder_level=(8.0, 0.6), kidney_level=5.0)  # fmt: skip
+                        height_m=(1.62, 1.76), camera_blur=0.8, bladder_level=(8.0, 0.6), kidney_level=5.0,
+                        parts=_SHIFTED_PARTS)  # fmt: skip
 SHIFTED_SHARP = replace(HOSPITAL, name="shifted_sharp", counts=(2.5e6, 6.0e6), soft_tissue=(0.25, 0.25), bmi=20.5,
                         parts_sigma=0.35, region_sigma=0.30, warp_mm=7.0, bladder_offset_m=(-0.03, 0.015),
-                        bladder_level=(35.0, 0.8), artifacts=3.0)  # fmt: skip
+                        bladder_level=(35.0, 0.8), artifacts=3.0, parts=_SHIFTED_PARTS)  # fmt: skip
 WORLDS = {world.name: world for world in (NEMA, HOSPITAL, SHIFTED_FAINT, SHIFTED_SHARP)}
 
 
