@@ -1,5 +1,6 @@
 """Inferers that MONAI lacks."""
 
+from bonemets.inferers.autocast import AutocastInferer
 from bonemets.inferers.resized import ResizedInferer
 
-__all__ = ["ResizedInferer"]
+__all__ = ["AutocastInferer", "ResizedInferer"]
