@@ -37,15 +37,18 @@ from bonemets.engines.predictor import BundlePredictor, on_file_grid
 from bonemets.errors import InputError
 from bonemets.metrics.evaluation.predictions import read_label
 from bonemets.metrics.image import CRITERIA
-from bonemets.metrics.lesions import LesionCounts, overlap_lesions
+from bonemets.metrics.lesions import LESION, LesionCounts, overlap_lesions
 from bonemets.metrics.pixel import count_pixels, dice, precision
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "results" / "thresholds"
 FIGURES = ROOT / "docs" / "reference" / "images"
 THRESHOLDS = (
-    0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999,
+    0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998,
+    0.999, 0.9995, 0.9998, 0.9999,
 )  # fmt: skip
+FALSE_POSITIVES = 0.5
+"""Limit in an image without lesions, on average, for a threshold to be chosen."""
 
 
 @dataclass
@@ -54,11 +57,15 @@ class Counts:
 
     pixels: Counter[str] = field(default_factory=Counter)
     lesions: LesionCounts = field(default_factory=LesionCounts)
+    without_lesions: list[int] = field(default_factory=list)
 
     def add(self, mask: NDArray, truth: NDArray) -> None:
         """Count an image."""
         self.pixels.update(asdict(count_pixels(mask, truth)))
-        self.lesions += overlap_lesions(mask, truth).match(CRITERIA["iou10"]).counts
+        counts = overlap_lesions(mask, truth).match(CRITERIA["iou10"]).counts
+        self.lesions += counts
+        if not (truth == LESION).any():
+            self.without_lesions.append(counts.false_positives)
 
     def measures(self, patients: int) -> dict[str, float]:
         """By the names of ``summary.json``."""
@@ -70,6 +77,8 @@ class Counts:
             "false_positives_per_scan_iou10": self.lesions.false_positives / patients,
             "f1_iou10": self.lesions.f1,
         }
+        if self.without_lesions:
+            values["false_positives_without_lesions"] = sum(self.without_lesions) / len(self.without_lesions)
         return {key: round(float(value), 4) for key, value in values.items()}
 
 
@@ -128,11 +137,16 @@ def figure(record: dict[str, Any]) -> bytes:
 
 
 def choose(measured: dict[str, Any], weights: Path, part: str) -> float:
-    """Keep the threshold with the highest F1 of lesions in the record beside the weights; the lower of equal ones."""
-    best = max(measured["at"], key=lambda one: (one["f1_iou10"], -one["threshold"]))
+    """Keep the threshold with the highest F1 of lesions in the record beside the weights; the lower of equal ones.
+
+    Images without a lesion must have at most `FALSE_POSITIVES` on average: what a reader of a healthy patient sees.
+    """
+    quiet = [one for one in measured["at"] if one.get("false_positives_without_lesions", 0.0) <= FALSE_POSITIVES]
+    best = max(quiet or measured["at"][-1:], key=lambda one: (one["f1_iou10"], -one["threshold"]))
     path = weights.with_suffix(".json")
     record = json.loads(path.read_text("utf-8"))
-    reason = f"the highest F1 of lesions (IoU >= 0.1) on {part}"
+    limit = f"at most {FALSE_POSITIVES:g} false positives in an image without lesions"
+    reason = f"the highest F1 of lesions (IoU >= 0.1) on {part}, with {limit}"
     record |= {"threshold": best["threshold"], "threshold_chosen_by": reason}
     write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
     return float(best["threshold"])

@@ -28,6 +28,7 @@ from ledger import read_records
 from published import read_all_published
 from results_page import page
 from results_tables import Ledger, performance, speed
+from shifted_tables import shifted_overview
 from shipped_tables import eval_metrics, shipped_overview, shipped_test_records
 from sweeps_page import sweeps_page
 from thresholds_page import read_thresholds, thresholds_table
@@ -98,7 +99,9 @@ def generated_files(root: Path) -> dict[Path, str]:
         files[metadata] = set_eval_metrics(_read(metadata), eval_metrics(tested.get(bundle)), metadata)
     files |= _thresholds_files(root)
     readme = root / "README.md"
-    files[readme] = replace_block(_read(readme), "results", shipped_overview(papers, tested), readme)
+    text = replace_block(_read(readme), "results", shipped_overview(papers, tested), readme)
+    shifted = shifted_overview(papers, root / "results" / "shifted_bone_scans.yaml", root / "bundles")
+    files[readme] = replace_block(text, "shifted", shifted, readme)
     return files
 
 

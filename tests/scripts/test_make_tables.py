@@ -51,6 +51,7 @@ def project(tmp_path):
         # Large, and only read.
         (tmp_path / "bundles" / name / "models").symlink_to(ROOT / "bundles" / name / "models")
     shutil.copytree(ROOT / "results" / "published", tmp_path / "results" / "published")
+    shutil.copy(ROOT / "results" / "shifted_bone_scans.yaml", tmp_path / "results")
     shutil.copy(ROOT / "README.md", tmp_path)
     return tmp_path
 
@@ -115,6 +116,20 @@ def test_a_record_reaches_every_table(monkeypatch, project, capsys):
     page = (project / "docs" / "reference" / "published-and-measured.md").read_text("utf-8")
     assert "[dual_pooling](#dual_pooling) | `substitute-data` |" in page and RECORD["command"] in page
     assert "| 0.6414 | 0.512 (0.450–0.580) | `dice_pooled` | bone_scan_200, 50 patients |" in page
+
+
+def test_shifted_cohorts_are_measured_with_the_weights_that_ship(monkeypatch, project, capsys):
+    record = project / "results" / "shifted_bone_scans.yaml"
+    measured = yaml.safe_load(record.read_text("utf-8"))
+    entry = measured["detectors"][BUNDLE]
+    entry["picture"]["sensitivity_at_2"] = {"value": 0.4321, "low": 0.31, "high": 0.62}
+    record.write_text(yaml.safe_dump(measured))
+    assert run(monkeypatch, project) == 0
+    assert "0.43 (0.31–0.62)" in (project / "README.md").read_text("utf-8")
+    entry["weights_sha256"] = "f" * 64
+    record.write_text(yaml.safe_dump(measured))
+    assert run(monkeypatch, project) == 1
+    assert f"{BUNDLE} ships other weights" in capsys.readouterr().err
 
 
 def test_the_headline_is_that_of_the_shipped_weights(monkeypatch, project):
