@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,19 +28,36 @@ def write_bytes(path: Path | str, content: bytes) -> None:
     Raises:
         InputError: if the folder cannot be written to.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{_short(path.name)}.{os.getpid()}.part")
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path | str, bytes]) -> None:
+    """Write files that belong together: all under temporary names, then all renamed, one right after the other.
+
+    Args:
+        contents: file → content.
+
+    Raises:
+        InputError: if a folder cannot be written to.
+    """
+    temporaries = {
+        Path(path): Path(path).with_name(f".{_short(Path(path).name)}.{os.getpid()}.part") for path in contents
+    }
+    path = Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        for (path, temporary), content in zip(temporaries.items(), contents.values(), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+        for path, temporary in temporaries.items():  # noqa: B007
+            temporary.replace(path)
     except OSError as error:
         raise InputError(
             f"cannot write {path} ({error.strerror or error}); choose a folder that is writable"
         ) from error
     finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            if temporary.parent.is_dir():
+                temporary.unlink(missing_ok=True)
 
 
 def _short(name: str) -> str:

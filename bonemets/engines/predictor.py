@@ -120,7 +120,8 @@ class BundlePredictor:
             Probability and mask on the scan's own grid.
 
         Raises:
-            InputError: if the bundle reads colors, and the scan is not a picture.
+            InputError: if the bundle reads colors and the scan is not a picture, or what the network computes is not
+                finite.
         """
         # Copied: the configuration's transforms may work in place, and the scan is the caller's.
         pixels = np.array(self.colors(scan) if self.in_color else scan.pixels, dtype=np.float32)
@@ -143,6 +144,11 @@ class BundlePredictor:
         with torch.inference_mode():
             logits = self.inferer(data["image"][None].to(self.device), counted)
         data["pred"] = logits[0].cpu()
+        if not torch.isfinite(data["pred"]).all():
+            raise InputError(
+                f"{scan.path}: {self.name} with {self.weights} computes values that are not finite numbers; "
+                "use other weights"
+            )
 
         probability = None
         for transform in self.postprocessing:

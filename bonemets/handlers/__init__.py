@@ -12,6 +12,7 @@ from bonemets.handlers.partial_accumulation import PartialAccumulation
 from bonemets.handlers.patient_metrics import PatientMetrics
 from bonemets.handlers.pixel_metric import PixelMetric
 from bonemets.handlers.training_state import TrainingState
+from bonemets.handlers.weights_check import WeightsCheck
 from bonemets.moved import passed_on
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PixelMetric",
     "ScanOverlays",
     "TrainingState",
+    "WeightsCheck",
 ]
 
 __getattr__ = passed_on(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -201,3 +202,41 @@ def test_configuration_that_is_no_yaml(bundle):
     (bundle / "configs" / "inference.yaml").write_text("a: [")
     with pytest.raises(InputError, match=r"inference\.yaml cannot be built"):
         BundlePredictor(bundle)
+
+
+def flip_bits(path: Path, count: int = 200) -> None:
+    """Flip one bit in each of some bytes in the middle of a file, where the numbers are."""
+    content = bytearray(path.read_bytes())
+    for at in np.random.default_rng(0).integers(len(content) // 4, len(content) // 2, count):
+        content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_weights_are_refused(bundle):
+    weights = bundle / "models" / "model.pt"
+    record = {"network_def": NETWORK, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    weights.with_suffix(".json").write_text(json.dumps(record))
+    assert BundlePredictor(bundle).record(0.5)["weights_sha256"] == record["sha256"]
+    flip_bits(weights)
+    with pytest.raises(InputError, match=r"model\.pt: is not the file that model\.json beside it describes"):
+        BundlePredictor(bundle)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(bundle, number):
+    weights = bundle / "models" / "model.pt"
+    state = torch.load(weights, weights_only=True)
+    name = list(state)[-2]
+    state[name].view(-1)[0] = number
+    torch.save(state, weights)
+    with pytest.raises(InputError, match=rf"model\.pt: {name} has values that are not finite"):
+        BundlePredictor(bundle)
+
+
+def test_logits_that_are_not_finite_are_refused(bundle, scan):
+    weights = bundle / "models" / "model.pt"
+    # Finite numbers whose products are not.
+    torch.save({k: v * 1e30 if v.is_floating_point() else v for k, v in torch.load(weights).items()}, weights)
+    predictor = BundlePredictor(bundle)
+    with pytest.raises(InputError, match="computes values that are not finite numbers"):
+        predictor.predict(scan)
