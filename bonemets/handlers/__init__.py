@@ -5,6 +5,7 @@ from bonemets.handlers.early_stop import EarlyStop
 from bonemets.handlers.epoch_log import EpochLog
 from bonemets.handlers.epoch_seed import EpochSeed
 from bonemets.handlers.evaluation_report import EvaluationReport
+from bonemets.handlers.finite_loss import FiniteLoss
 from bonemets.handlers.mlflow.inference import InferenceTracking
 from bonemets.handlers.mlflow.scan_overlays import ScanOverlays
 from bonemets.handlers.mlflow.tracking import MLflowTracking
@@ -21,6 +22,7 @@ __all__ = [
     "EpochLog",
     "EpochSeed",
     "EvaluationReport",
+    "FiniteLoss",
     "InferenceTracking",
     "PartialAccumulation",
     "MLflowTracking",

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch.nn.parallel import DistributedDataParallel
 
+from bonemets.bundle.loading import not_finite
 from bonemets.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class TrainingState:
 
     The checkpoint has the state dicts of everything in `objects`, the gradient scaler of mixed precision and the
     number of epochs done; random state is not in it (`EpochSeed`). A run interrupted within an epoch repeats it.
+    Weights that are not finite are never saved, and never gone on from.
 
     Args:
         path: the checkpoint file, replaced after every `interval` epochs and after the last.
@@ -87,7 +89,7 @@ class TrainingState:
         """Load the checkpoint into the objects and the engine.
 
         Raises:
-            InputError: if it cannot be read or belongs to something else.
+            InputError: if it cannot be read, belongs to something else, or has weights that are not finite.
         """
         try:
             checkpoint = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -100,6 +102,10 @@ class TrainingState:
             raise InputError(
                 f"{self.path}: cannot resume from it ({first}); give resume=false or another output_dir"
             ) from error
+        if (name := self._not_finite()) is not None:
+            raise InputError(
+                f"{self.path}: {name} has values that are not finite numbers; give resume=false to begin anew"
+            )
         scaler = getattr(engine, "scaler", None)
         if scaler is not None and checkpoint["scaler"]:
             scaler.load_state_dict(checkpoint["scaler"])
@@ -108,11 +114,27 @@ class TrainingState:
         logger.info("resumed after epoch %d", epoch)
 
     def epoch_completed(self, engine: Engine) -> None:
-        """Save the checkpoint if it is time."""
+        """Save the checkpoint if it is time.
+
+        Raises:
+            InputError: if there are weights that are not finite; the last checkpoint stays.
+        """
         if engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs:
             return
+        if (name := self._not_finite()) is not None:
+            raise InputError(
+                f"epoch {engine.state.epoch}: {name} has values that are not finite numbers; {self.path} is not "
+                "written; lower the learning rate, then go on with resume=true"
+            )
         scaler = getattr(engine, "scaler", None)
         checkpoint = {name: unwrapped(item).state_dict() for name, item in self.objects.items()}
         checkpoint["scaler"] = None if scaler is None else scaler.state_dict()
         checkpoint["epoch"] = engine.state.epoch
         save_whole(checkpoint, self.path)
+
+    def _not_finite(self) -> str | None:
+        """The first of the networks' weights with a NaN or an infinity in it."""
+        for name, item in self.objects.items():
+            if isinstance(item, torch.nn.Module) and (found := not_finite(unwrapped(item).state_dict())) is not None:
+                return f"{name}.{found}"
+        return None
