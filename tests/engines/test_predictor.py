@@ -15,9 +15,10 @@ import yaml
 from bonemets.bundle.folders import find_weights, read_provenance
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.engines import BundlePredictor
-from bonemets.engines.predictor import find_device
+from bonemets.engines.predictor import checked_provenance, find_device
 from bonemets.errors import InputError
 from bonemets.networks.nets import DualPoolingUNet
+from bonemets.networks.registry import NETWORKS, list_networks
 
 NETWORK = {"_target_": "bonemets.networks.nets.DualPoolingUNet", "features": [2, 3, 4]}
 
@@ -156,7 +157,17 @@ def test_unreadable_weights(bundle, content):
     [
         {"_target_": "os.system", "command": "true"},
         {"_target_": "bonemets.networks.registry.list_networks"},
+        {"_target_": "bonemets.networks.registry.nn.Linear", "in_features": 1, "out_features": 1},
+        {"_target_": "bonemets.networks.nets.MSANetCritic", "in_channels": 1},
         {"_target_": "monai.networks.utils.torch.load", "f": "x"},
+        {"_target_": "monai.networks.nets.UNet", "spatial_dims": 2},
+        {"_target_": ["bonemets.networks.nets.DualPoolingUNet"]},
+        {**NETWORK, "_mode_": "debug"},
+        {**NETWORK, "features": [2, 3, "@device"]},
+        {**NETWORK, "features": [2, ["%network"], 4]},
+        {**NETWORK, "dropout": {"rate": 0.1}},
+        {},
+        None,
         {**NETWORK, "dropout": "$__import__('os').system('true')"},
         {**NETWORK, "dropout": {"_target_": "os.getcwd"}},
         "bonemets.networks.nets.DualPoolingUNet",
@@ -164,8 +175,19 @@ def test_unreadable_weights(bundle, content):
 )
 def test_provenance_builds_networks_only(bundle, network):
     (bundle / "models" / "model.json").write_text(json.dumps({"network_def": network}))
-    with pytest.raises(InputError, match="network_def"):
+    with pytest.raises(InputError, match="network_def") as caught:
         BundlePredictor(bundle)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_provenance_may_name_every_network_of_the_registry(bundle, name):
+    network = NETWORKS[name]
+    target = getattr(network, "func", network)
+    path = bundle / "models" / "model.json"
+    definition = {"_target_": f"bonemets.networks.nets.{target.__name__}", "features": [1, 2], "norm": None, "x": True}
+    path.write_text(json.dumps({"network_def": definition}))
+    assert checked_provenance(bundle / "models" / "model.pt") == {"network_def": definition}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
