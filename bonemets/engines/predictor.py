@@ -240,7 +240,7 @@ def checked_provenance(weights: Path) -> dict[str, Any]:
     for name, value in network.items():
         if name != "_target_" and (name.startswith("_") or not _is_plain(value)):
             raise InputError(
-                f"{path}: network_def: {name} must be a number, text, true, false, null or a list of them, got {value!r}"
+                f"{path}: network_def: {name} must be a number, text, true, false, null or a list, got {value!r}"
             )
     return provenance
 

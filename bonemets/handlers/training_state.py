@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from torch.nn.parallel import DistributedDataParallel
 
 from bonemets.bundle.loading import not_finite
+from bonemets.data.files import hold_folder, let_go
 from bonemets.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class TrainingState:
             same command can be given again and again.
         interval: epochs between checkpoints.
         save: whether to write; False in all processes of a distributed run but one.
+        folders: folders beside the checkpoint's that the training writes into, such as that of the best weights. No
+            other process can train into any of them meanwhile.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class TrainingState:
         resume: bool = False,
         interval: int = 1,
         save: bool = True,
+        folders: Sequence[str | Path] = (),
     ) -> None:
         if interval < 1:
             raise ValueError(f"interval must be at least 1 epoch, got {interval}")
@@ -67,6 +71,7 @@ class TrainingState:
         self.resume = resume
         self.interval = interval
         self.save = save
+        self.folders = [self.path.parent, *map(Path, folders)]
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, before the handlers whose state is restored."""
@@ -77,13 +82,25 @@ class TrainingState:
 
         Saving is registered here and not in `attach` to come after every other handler of the epoch's end, such as
         validation and the scheduler, whose outcome belongs in the checkpoint.
+
+        Raises:
+            InputError: if another process trains into the same folders, or the checkpoint cannot be used.
         """
+        if self.save:
+            for folder in self.folders:
+                hold_folder(folder)
         if self.resume and self.path.is_file():
             self.load(engine)
         elif self.resume:
             logger.info("no checkpoint to resume from, starting at epoch 1")
         if self.save and not engine.has_event_handler(self.epoch_completed):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
+            engine.add_event_handler(Events.COMPLETED, self.completed)
+
+    def completed(self, engine: Engine) -> None:
+        """Let others train into the folders."""
+        for folder in self.folders:
+            let_go(folder)
 
     def load(self, engine: Engine) -> None:
         """Load the checkpoint into the objects and the engine.
