@@ -50,18 +50,24 @@ def list_bundles() -> dict[str, Path]:
 def find_bundle(name_or_folder: str | Path = DEFAULT_BUNDLE) -> Path:
     """The bundle's folder.
 
+    A bundle's configuration can run any code, so text without a slash is a name and nothing else: a folder of that
+    name which happens to lie beside the user's files is never meant.
+
     Args:
-        name_or_folder: a bundle's name, or the path of its folder.
+        name_or_folder: a bundle's name, or the path of its folder; a path as text has a slash in it.
 
     Raises:
         InputError: there is none; the message lists what there is.
     """
     folder = Path(name_or_folder)
-    if is_bundle(folder):
+    is_path = isinstance(name_or_folder, Path) or any(mark in name_or_folder for mark in (os.sep, os.altsep) if mark)
+    if is_path and is_bundle(folder):
         return folder
     known = list_bundles()
     if str(name_or_folder) in known:
         return known[str(name_or_folder)]
+    if not is_path and is_bundle(folder):
+        raise InputError(f"there is no bundle {name_or_folder!r}; for the folder of that name here give ./{folder}")
     if folder.is_dir():
         raise InputError(f"{folder} is not a bundle: it has no configs/inference.yaml")
     near = difflib.get_close_matches(str(name_or_folder), known, n=1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.weights import check_sha256
 from bonemets.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -24,8 +27,10 @@ def load_weights(network: torch.nn.Module, weights: Path, advice: str, device: t
         device: where the file's tensors are put first.
 
     Raises:
-        InputError: if it holds no weights, or they are of another network.
+        InputError: if it is not the file that the record beside it describes, holds no weights or such that are not
+            finite, or they are of another network.
     """
+    check_sha256(Path(weights))
     try:
         # weights_only: a pickle from somewhere else must not run code here.
         state = torch.load(weights, map_location=device, weights_only=True)
@@ -36,6 +41,16 @@ def load_weights(network: torch.nn.Module, weights: Path, advice: str, device: t
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(f"{weights} does not fit {advice}") from error
+    if (name := not_finite(network.state_dict())) is not None:
+        raise InputError(f"{weights}: {name} has values that are not finite numbers; use other weights")
+
+
+def not_finite(state: Mapping[str, Any]) -> str | None:
+    """The name of the first tensor of a state dict with a NaN or an infinity in it; None if there is none."""
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
+            return name
+    return None
 
 
 def weights_sha256(weights: str | Path) -> str:

@@ -70,6 +70,25 @@ def shipped_record(bundle: Path) -> dict[str, Any] | None:
     record = read_provenance(weights)
     if not weights.is_file() or "training" not in record:
         return None
-    if file_sha256(weights) != record.get("sha256"):
-        raise InputError(f"{weights}: is not the file that model.json beside it describes; restore both with git")
+    check_sha256(weights)
     return record
+
+
+def check_sha256(weights: Path) -> None:
+    """Refuse weights that are not those that the .json file beside them describes.
+
+    One flipped bit in a weight can make a network find nothing, without any error. Records that have no SHA-256, as
+    older versions wrote them, are not compared.
+
+    Args:
+        weights: ``model.pt``, with or without ``model.json`` beside it.
+
+    Raises:
+        InputError: the record cannot be read, or has another SHA-256 than the file.
+    """
+    recorded = read_provenance(weights).get("sha256")
+    if recorded is not None and recorded != (found := file_sha256(weights)):
+        raise InputError(
+            f"{weights}: is not the file that {weights.with_suffix('.json').name} beside it describes (its SHA-256 is "
+            f"{found[:12]}…, not {str(recorded)[:12]}…): it is damaged or was replaced; restore both files"
+        )

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from bonemets.bundle.folders import DEFAULT_BUNDLE
+from bonemets.bundle.folders import DEFAULT_BUNDLE, find_bundle
+from bonemets.bundle.trust import check_trust
 from bonemets.cli.progress import counting, progress
 from bonemets.data.intake import PassedOver, PassedOverError
 from bonemets.data.planar.nuclear import UnsuitableError
@@ -33,8 +34,8 @@ def segment(
         str | None,
         typer.Option(
             metavar="NAME_OR_DIR",
-            help=f"Bundle: its name or folder. Default: that of --weights, {BUNDLES[CT]} for CT, {BUNDLES[PICTURE]} "
-            f"for pictures in color, {DEFAULT_BUNDLE}.",
+            help="Bundle: its name, or a folder with a slash in it. Default: that of --weights, "
+            f"{BUNDLES[CT]} for CT, {BUNDLES[PICTURE]} for pictures in color, {DEFAULT_BUNDLE}.",
             show_default=False,
         ),
     ] = None,
@@ -45,6 +46,12 @@ def segment(
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Lesion probability to mark; the bundle's own by default.")
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="Run the code of a --bundle that is not installed; remembered until its files change."
+        ),
+    ] = False,
 ) -> None:
     """Outline lesion candidates in bone scans and CT, and lesions in dermoscopic images.
 
@@ -52,6 +59,8 @@ def segment(
     and sr.dcm (DICOM SR). A study that cannot be segmented does not stop the others: it is listed at the end, with the
     reason, and the exit status is 2. Research use only, not for diagnosis.
     """
+    if bundle is not None and (note := check_trust(find_bundle(bundle), trust)) is not None:
+        typer.echo(note)
     problems: list[InputError] = []
     done = segment_source(
         source,

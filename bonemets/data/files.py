@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from bonemets.errors import InputError
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 # Label maps and noisy counts alike: level 1 takes a third of the default's time for files 5-10 % larger.
 GZIP_LEVEL = 1
 MAXIMUM_NAME = 200
+LOCK_NAME = ".bonemets.lock"
+
+_held: dict[Path, FileLock] = {}
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
@@ -27,19 +32,36 @@ def write_bytes(path: Path | str, content: bytes) -> None:
     Raises:
         InputError: if the folder cannot be written to.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{_short(path.name)}.{os.getpid()}.part")
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path | str, bytes]) -> None:
+    """Write files that belong together: all under temporary names, then all renamed, one right after the other.
+
+    Args:
+        contents: file → content.
+
+    Raises:
+        InputError: if a folder cannot be written to.
+    """
+    temporaries = {
+        Path(path): Path(path).with_name(f".{_short(Path(path).name)}.{os.getpid()}.part") for path in contents
+    }
+    path = Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        for (path, temporary), content in zip(temporaries.items(), contents.values(), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+        for path, temporary in temporaries.items():  # noqa: B007
+            temporary.replace(path)
     except OSError as error:
         raise InputError(
             f"cannot write {path} ({error.strerror or error}); choose a folder that is writable"
         ) from error
     finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            if temporary.parent.is_dir():
+                temporary.unlink(missing_ok=True)
 
 
 def _short(name: str) -> str:
@@ -122,6 +144,45 @@ def check_writable(output: Path) -> None:
         raise InputError(f"cannot write to {output}: {existing} is not a folder; choose another --output")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"cannot write to {output}: {existing} is not writable; choose another --output")
+
+
+def hold_folder(folder: Path | str) -> None:
+    """Keep other processes from writing the same results into a folder, until `let_go` or the end of this process.
+
+    The lock is the operating system's, so that of a process that was killed is gone with it. Within a process a folder
+    may be held again: what comes later replaces what came before.
+
+    Args:
+        folder: made if it does not exist.
+
+    Raises:
+        InputError: if another process holds it, or it cannot be written to.
+    """
+    place = Path(folder).resolve()
+    if place in _held:
+        return
+    lock = FileLock(place / LOCK_NAME)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"another run is writing into {folder}; wait until it has ended, or choose another folder"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder} ({error.strerror or error}); choose a folder that is writable"
+        ) from error
+    _held[place] = lock
+
+
+def let_go(folder: Path | str) -> None:
+    """Let others write into a folder that `hold_folder` held; nothing if it did not."""
+    place = Path(folder).resolve()
+    if (lock := _held.pop(place, None)) is not None:
+        # Before it is released: whoever waits for this file finds that it is gone, and makes another.
+        (place / LOCK_NAME).unlink(missing_ok=True)
+        lock.release()
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -7,7 +7,6 @@ saving it.
 
 from __future__ import annotations
 
-import json
 import pydoc
 from collections.abc import Callable
 from pathlib import Path
@@ -31,10 +30,11 @@ from bonemets.data.planar.scan import PlanarScan
 from bonemets.data.planar.study import read_planar
 from bonemets.data.prediction import Prediction
 from bonemets.errors import InputError
+from bonemets.networks.registry import NETWORKS
 
-# What a weights file's model.json may build. It travels with weights, which people exchange; a configuration can name
-# any function, so only the two packages that hold networks are accepted.
-NETWORK_PACKAGES = ("bonemets.networks.", "monai.networks.")
+# What a weights file's model.json may build. It travels with weights, which people exchange, and a configuration can
+# name any function; networks of other packages fetch files from addresses that are among their arguments.
+NETWORK_PACKAGE = "bonemets.networks."
 
 
 class BundlePredictor:
@@ -120,7 +120,8 @@ class BundlePredictor:
             Probability and mask on the scan's own grid.
 
         Raises:
-            InputError: if the bundle reads colors, and the scan is not a picture.
+            InputError: if the bundle reads colors and the scan is not a picture, or what the network computes is not
+                finite.
         """
         # Copied: the configuration's transforms may work in place, and the scan is the caller's.
         pixels = np.array(self.colors(scan) if self.in_color else scan.pixels, dtype=np.float32)
@@ -143,6 +144,11 @@ class BundlePredictor:
         with torch.inference_mode():
             logits = self.inferer(data["image"][None].to(self.device), counted)
         data["pred"] = logits[0].cpu()
+        if not torch.isfinite(data["pred"]).all():
+            raise InputError(
+                f"{scan.path}: {self.name} with {self.weights} computes values that are not finite numbers; "
+                "use other weights"
+            )
 
         probability = None
         for transform in self.postprocessing:
@@ -221,24 +227,38 @@ def checked_provenance(weights: Path) -> dict[str, Any]:
     """What training wrote beside the weights, with its network checked.
 
     Raises:
-        InputError: the file is not JSON, or its ``network_def`` names anything but a network with plain arguments.
+        InputError: the file is not JSON, or its ``network_def`` names anything but a network of
+            `bonemets.networks.list_networks` with numbers, text, booleans, null and lists of them as arguments.
     """
     provenance = read_provenance(weights)
-    network = provenance.get("network_def")
-    if network is not None and not _is_plain_network(network):
-        path = Path(weights).with_suffix(".json")
-        raise InputError(f"{path}: network_def must name a network of bonemets or MONAI, with plain arguments")
+    if "network_def" not in provenance:
+        return provenance
+    path, network = Path(weights).with_suffix(".json"), provenance["network_def"]
+    target = network.get("_target_") if isinstance(network, dict) else None
+    if not _is_registered(target):
+        raise InputError(f"{path}: network_def must name a network of bonemets as its _target_, got {target!r}")
+    for name, value in network.items():
+        if name != "_target_" and (name.startswith("_") or not _is_plain(value)):
+            raise InputError(
+                f"{path}: network_def: {name} must be a number, text, true, false, null or a list, got {value!r}"
+            )
     return provenance
 
 
-def _is_plain_network(network: Any) -> bool:
-    target = str(network.get("_target_", "")) if isinstance(network, dict) else ""
-    found = pydoc.locate(target) if target.startswith(NETWORK_PACKAGES) else None
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        return False
-    # "$…" would be evaluated and "@…" or "%…" looked up; nested objects would be built.
-    arguments = json.dumps({key: value for key, value in network.items() if key != "_target_"})
-    return not any(mark in arguments for mark in ('"$', '"@', '"%', '"_'))
+def _is_registered(target: Any) -> bool:
+    """Whether a ``_target_`` is the class of a network that has a name."""
+    found = pydoc.locate(target) if isinstance(target, str) and target.startswith(NETWORK_PACKAGE) else None
+    # A name may stand for a network with some of its arguments given.
+    return found is not None and any(found is getattr(network, "func", network) for network in NETWORKS.values())
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether MONAI takes an argument as it is: "$…" would be evaluated, "@…" and "%…" looked up, objects built."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, str):
+        return not any(mark in value for mark in "$@%")
+    return value is None or isinstance(value, (bool, int, float))
 
 
 def _root_cause(error: BaseException) -> str:

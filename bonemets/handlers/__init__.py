@@ -5,6 +5,7 @@ from bonemets.handlers.early_stop import EarlyStop
 from bonemets.handlers.epoch_log import EpochLog
 from bonemets.handlers.epoch_seed import EpochSeed
 from bonemets.handlers.evaluation_report import EvaluationReport
+from bonemets.handlers.finite_loss import FiniteLoss
 from bonemets.handlers.mlflow.inference import InferenceTracking
 from bonemets.handlers.mlflow.scan_overlays import ScanOverlays
 from bonemets.handlers.mlflow.tracking import MLflowTracking
@@ -12,6 +13,7 @@ from bonemets.handlers.partial_accumulation import PartialAccumulation
 from bonemets.handlers.patient_metrics import PatientMetrics
 from bonemets.handlers.pixel_metric import PixelMetric
 from bonemets.handlers.training_state import TrainingState
+from bonemets.handlers.weights_check import WeightsCheck
 from bonemets.moved import passed_on
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "EpochLog",
     "EpochSeed",
     "EvaluationReport",
+    "FiniteLoss",
     "InferenceTracking",
     "PartialAccumulation",
     "MLflowTracking",
@@ -27,6 +30,7 @@ __all__ = [
     "PixelMetric",
     "ScanOverlays",
     "TrainingState",
+    "WeightsCheck",
 ]
 
 __getattr__ = passed_on(__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import math
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from bonemets.bundle.folders import file_sha256
+from bonemets.bundle.loading import not_finite
 from bonemets.bundle.provenance import RunningConfig, datalist_record, git_commit, versions
-from bonemets.data.files import write_bytes
-from bonemets.handlers.training_state import save_whole, unwrapped
+from bonemets.data.files import write_together
+from bonemets.errors import InputError
+from bonemets.handlers.training_state import unwrapped
 
 
 class BestModel:
@@ -21,7 +24,7 @@ class BestModel:
 
     ``model.pt`` is the network's plain state dict. ``model.json`` says what it is: network definition, settings,
     overlays and fingerprint of the configuration, name and SHA-256 of the data list, epoch, metric, versions, commit,
-    and the SHA-256 of ``model.pt``. It holds no paths and no names of machines. Both are replaced whole.
+    and the SHA-256 of ``model.pt``. It holds no paths and no names of machines. Both are replaced whole, and at once.
 
     Args:
         path: ``…/model.pt``.
@@ -53,21 +56,34 @@ class BestModel:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Save the network if it is the best so far."""
+        """Save the network if it is the best so far.
+
+        Raises:
+            InputError: if its weights are not finite numbers; those that were saved before stay.
+        """
         value = None if self.metric is None else float(engine.state.metrics[self.metric])
         score = -math.inf if value is None else -1.0 if math.isnan(value) else value
         if value is not None and score <= self.best:
             return
         self.best, self.epoch = score, engine.state.epoch
-        save_whole({key: tensor.cpu() for key, tensor in unwrapped(self.network).state_dict().items()}, self.path)
-        record = json.dumps(self.record(value), indent=2) + "\n"
-        write_bytes(self.path.with_suffix(".json"), record.encode())
+        state = {key: tensor.cpu() for key, tensor in unwrapped(self.network).state_dict().items()}
+        if (name := not_finite(state)) is not None:
+            raise InputError(
+                f"epoch {self.epoch}: {name} has values that are not finite numbers; {self.path} is not written; "
+                "lower the learning rate, then go on with resume=true"
+            )
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        weights = buffer.getvalue()
+        record = json.dumps(self.record(value, hashlib.sha256(weights).hexdigest()), indent=2) + "\n"
+        # A pair that does not fit is refused, and a run may be killed between the two.
+        write_together({self.path: weights, self.path.with_suffix(".json"): record.encode()})
 
-    def record(self, value: float | None) -> dict[str, Any]:
-        """The content of ``model.json``."""
+    def record(self, value: float | None, sha256: str) -> dict[str, Any]:
+        """The content of ``model.json``, for weights of that SHA-256."""
         return {
             "weights": self.path.name,
-            "sha256": file_sha256(self.path),
+            "sha256": sha256,
             "bundle_version": self.config.version,
             "network_def": self.config.network_def,
             "settings": self.config.portable_settings,

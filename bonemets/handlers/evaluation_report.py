@@ -18,6 +18,7 @@ from monai.engines import Evaluator
 from bonemets.bundle.folders import file_sha256
 from bonemets.bundle.provenance import datalist_record
 from bonemets.data.files import write_bytes
+from bonemets.data.tables import inert
 from bonemets.handlers.pixel_metric import count_item
 from bonemets.metrics.pixel import MEASURES, PixelCounts, measure
 
@@ -173,7 +174,8 @@ class EvaluationReport:
         table = io.StringIO()
         writer = csv.DictWriter(table, fieldnames=list(self.images[0].row(self.measures)), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(image.row(self.measures) for image in self.images)
+        for image in self.images:
+            writer.writerow({name: inert(cell) for name, cell in image.row(self.measures).items()})
         write_bytes(self.folder / "per_image.csv", table.getvalue().encode())
         write_bytes(self.folder / "summary.json", (json.dumps(document, indent=2) + "\n").encode())
         logger.info("%d images: lesion Dice %.4f pooled, %s", summary["images"], summary["dice_pooled"], self.folder)

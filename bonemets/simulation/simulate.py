@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from bonemets.data.files import hold_folder, let_go
 from bonemets.errors import InputError
 
 Modality = Literal["nm", "ct", "both", "skin"]
@@ -48,12 +49,13 @@ def simulate(
         The content of ``cohort.json``.
 
     Raises:
-        InputError: the folder cannot be written or holds another cohort, or a package that the simulator needs is not
-            installed.
+        InputError: the folder cannot be written, holds another cohort or is being written by another process, or a
+            package that the simulator needs is not installed.
         ValueError: there is no such modality.
     """
     if modality not in get_args(Modality):
         raise ValueError(f"modality must be one of {', '.join(get_args(Modality))}, got {modality!r}")
+    hold_folder(output)
     try:
         if modality == "skin":
             from bonemets.simulation.dermoscopy.cohort import simulate_picture_cohort
@@ -72,3 +74,5 @@ def simulate(
         )  # fmt: skip
     except ModuleNotFoundError as error:
         raise InputError(f"the simulator needs {error.name}; install it with: pip install 'bonemets[sim]'") from error
+    finally:
+        let_go(output)

@@ -59,6 +59,16 @@ def test_weights_are_as_recorded(name: str) -> None:
     assert scores[record["epoch"]] == max(scores.values()) == pytest.approx(metric["value"], abs=1e-4)
 
 
+@pytest.mark.parametrize("config", ["inference", "evaluate"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_weights_are_compared_before_they_are_loaded(name: str, config: str) -> None:
+    content = ConfigParser.load_config_file(str(ROOT / "bundles" / name / "configs" / f"{config}.yaml"))
+    handlers = content["handlers" if config == "inference" else "validate::handlers"]
+    first, second = handlers[:2]
+    assert (first["_target_"], second["_target_"]) == ("bonemets.handlers.WeightsCheck", "CheckpointLoader")
+    assert first["path"] == second["load_path"]
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_weights_have_a_version_and_a_changelog_entry_of_their_own(name: str) -> None:
     folder = ROOT / "bundles" / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,17 @@ import yaml
 from ct_series import SHAPE
 from hot_spot import HOT_SPOT_INFERENCE
 
+from bonemets.bundle.trust import check_trust
 from bonemets.dicom import NMHeader, write_nm
+
+
+@pytest.fixture(scope="session", autouse=True)
+def configuration_folder(tmp_path_factory) -> Iterator[Path]:
+    """A configuration folder of the tests' own, in which the bundles of this file are trusted."""
+    folder = tmp_path_factory.mktemp("configuration")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +39,7 @@ def bundle(tmp_path_factory) -> Path:
     state = {"weight": torch.ones(1, 1, 1, 1), "bias": torch.tensor([-99.5])}
     torch.save(state, folder / "models" / "model.pt")
     (folder / "models" / "model.json").write_text(json.dumps({"datalist": {"name": "nothing, made for a test"}}))
+    check_trust(folder, given=True)
     return folder
 
 
@@ -68,6 +80,7 @@ def dense_bundle(tmp_path_factory) -> Path:
     torch.save(
         {"weight": torch.ones(1, 1, 1, 1), "bias": torch.tensor([-499.5])}, folder / "models" / "model.pt"
     )  # fmt: skip
+    check_trust(folder, given=True)
     return folder
 
 

@@ -165,7 +165,7 @@ def test_no_weights_and_wrong_weights(study, bundle, tmp_path, capsys):
     (bare / "inference.yaml").write_text((bundle / "configs" / "inference.yaml").read_text())
     (tmp_path / "letter.pt").write_text("dear colleague")
     cases = (
-        (["--bundle", str(bare.parent)], ("has no weights", "--weights FILE")),
+        (["--bundle", str(bare.parent), "--trust"], ("has no weights", "--weights FILE")),
         (["--bundle", str(bundle), "--weights", str(tmp_path / "none.pt")], ("none.pt",)),
         (["--bundle", str(bundle), "--weights", str(tmp_path / "letter.pt")], ("letter.pt",)),
         (["--bundle", str(bundle), "--device", "toaster"], ("toaster", "--device cpu")),

@@ -133,6 +133,14 @@ def test_two_spellings_in_a_table_are_one_patient(tmp_path, one, other):
     assert found["a.png"] == found["b.png"] != found["c.png"]
 
 
+def test_a_table_of_ours_with_an_apostrophe_before_a_formula_names_the_same_patient(tmp_path):
+    root = make_pairs(tmp_path / "set", ["a", "b", "c"])
+    table = tmp_path / "t.csv"
+    table.write_text("file,patient\na.png,'=p1\nb.png,=p1\nc.png,zz\n", encoding="utf-8")
+    found = patients_of(root, tmp_path / "d.json", folds=2, options=Options(patient_table=table))
+    assert found["a.png"] == found["b.png"] == "=p1" != found["c.png"]
+
+
 def test_spellings_that_were_put_together_are_named(tmp_path):
     root = make_pairs(tmp_path / "set", ["P01_a", "p1_b", "p2_c"])
     options = Options(patient_pattern=r"([Pp]\d+)_")

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from adversarial_trainer import assert_same, make_items, make_trainer, paper_networks, pixelwise, plain_critic
+from adversarial_trainer import (
+    assert_same,
+    dice_loss,
+    make_items,
+    make_trainer,
+    paper_networks,
+    pixelwise,
+    plain_critic,
+)
+from ignite.engine import Events
 from monai.data import DataLoader, Dataset
 from monai.handlers import LrScheduleHandler
 from torch import distributed, multiprocessing, nn
@@ -15,7 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
 from bonemets.engines.averaging import ExponentialAverage
-from bonemets.handlers import EpochSeed, TrainingState
+from bonemets.errors import InputError
+from bonemets.handlers import EpochSeed, FiniteLoss, TrainingState
 from bonemets.losses import MultiScaleL1Loss
 
 
@@ -126,3 +136,61 @@ def test_two_processes_are_one_with_both_batches(tmp_path: Path) -> None:
         for wanted, found in zip(straight, torch.load(tmp_path / f"{rank}.pt"), strict=True):
             for name, value in wanted.state_dict().items():
                 assert torch.allclose(value, found[name], atol=1e-6), name
+
+
+class NaNAt(torch.nn.Module):
+    """A loss that is not a number at one call."""
+
+    def __init__(self, loss: torch.nn.Module, call: int) -> None:
+        super().__init__()
+        self.loss, self.call, self.calls = loss, call, 0
+
+    def forward(self, output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.loss(output, label) * (torch.nan if self.calls == self.call else 1)
+
+
+def test_ends_at_the_first_nan_before_the_networks_step() -> None:
+    network, critic = paper_networks()
+    before = []
+    trainer = make_trainer(
+        network, critic, batch_size=3, max_epochs=2, loss_function=NaNAt(dice_loss(), 4), train_handlers=[FiniteLoss()]
+    )
+    trainer.add_event_handler(
+        Events.ITERATION_STARTED, lambda engine: before.append([p.detach().clone() for p in network.parameters()])
+    )
+    with pytest.raises(InputError, match="the loss is nan in epoch 2, batch 2 of 2"):
+        trainer.run()
+    assert len(before) == 4
+    assert all(torch.equal(a, b) for a, b in zip(before[-1], network.parameters(), strict=True))
+
+
+def test_a_critic_that_became_nan_is_seen_in_the_same_batch() -> None:
+    network, critic = paper_networks()
+    with torch.no_grad():
+        next(critic.parameters()).fill_(torch.nan)
+    with pytest.raises(InputError, match="the loss is nan in epoch 1, batch 1"):
+        make_trainer(network, critic, train_handlers=[FiniteLoss()]).run()
+    assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
+
+
+def test_steps_that_the_gradient_scaler_skips_are_no_nan(monkeypatch) -> None:
+    network, critic = paper_networks()
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    scaler = torch.amp.GradScaler
+    # A scale at which the gradients overflow: each step is skipped, and the scale halved.
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: scaler(device, init_scale=3e38))
+    loss = dice_loss()
+    trainer = make_trainer(
+        network,
+        critic,
+        amp=True,
+        loss_function=lambda output, label: 1e4 * loss(output, label),
+        train_handlers=[FiniteLoss()],
+    )
+    losses = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.iteration))
+    trainer.run()
+    assert losses == [1, 2]
+    assert trainer.scaler.get_scale() == pytest.approx(3e38 / 4)
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))

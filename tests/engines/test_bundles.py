@@ -46,6 +46,16 @@ def test_checkout_wins_over_installed(tmp_path, monkeypatch):
     assert find_bundle("x_segmentation") == beside
 
 
+def test_a_folder_beside_the_users_files_is_no_installed_bundle(tmp_path, monkeypatch):
+    here = make(tmp_path / "work" / DEFAULT_BUNDLE)
+    make(tmp_path / "work" / "mine_segmentation")
+    monkeypatch.chdir(here.parent)
+    assert find_bundle(DEFAULT_BUNDLE).resolve() == list_bundles()[DEFAULT_BUNDLE].resolve() != here
+    assert find_bundle(f"./{DEFAULT_BUNDLE}").resolve() == here
+    with pytest.raises(InputError, match=r"give \./mine_segmentation"):
+        find_bundle("mine_segmentation")
+
+
 def test_unknown_name_is_told_the_nearest(tmp_path, monkeypatch):
     make(tmp_path / "spect_dual_pooling_segmentation")
     monkeypatch.setenv("BONEMETS_BUNDLES", str(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -14,9 +15,10 @@ import yaml
 from bonemets.bundle.folders import find_weights, read_provenance
 from bonemets.data.planar.scan import PlanarScan
 from bonemets.engines import BundlePredictor
-from bonemets.engines.predictor import find_device
+from bonemets.engines.predictor import checked_provenance, find_device
 from bonemets.errors import InputError
 from bonemets.networks.nets import DualPoolingUNet
+from bonemets.networks.registry import NETWORKS, list_networks
 
 NETWORK = {"_target_": "bonemets.networks.nets.DualPoolingUNet", "features": [2, 3, 4]}
 
@@ -155,7 +157,17 @@ def test_unreadable_weights(bundle, content):
     [
         {"_target_": "os.system", "command": "true"},
         {"_target_": "bonemets.networks.registry.list_networks"},
+        {"_target_": "bonemets.networks.registry.nn.Linear", "in_features": 1, "out_features": 1},
+        {"_target_": "bonemets.networks.nets.MSANetCritic", "in_channels": 1},
         {"_target_": "monai.networks.utils.torch.load", "f": "x"},
+        {"_target_": "monai.networks.nets.UNet", "spatial_dims": 2},
+        {"_target_": ["bonemets.networks.nets.DualPoolingUNet"]},
+        {**NETWORK, "_mode_": "debug"},
+        {**NETWORK, "features": [2, 3, "@device"]},
+        {**NETWORK, "features": [2, ["%network"], 4]},
+        {**NETWORK, "dropout": {"rate": 0.1}},
+        {},
+        None,
         {**NETWORK, "dropout": "$__import__('os').system('true')"},
         {**NETWORK, "dropout": {"_target_": "os.getcwd"}},
         "bonemets.networks.nets.DualPoolingUNet",
@@ -163,8 +175,19 @@ def test_unreadable_weights(bundle, content):
 )
 def test_provenance_builds_networks_only(bundle, network):
     (bundle / "models" / "model.json").write_text(json.dumps({"network_def": network}))
-    with pytest.raises(InputError, match="network_def"):
+    with pytest.raises(InputError, match="network_def") as caught:
         BundlePredictor(bundle)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_provenance_may_name_every_network_of_the_registry(bundle, name):
+    network = NETWORKS[name]
+    target = getattr(network, "func", network)
+    path = bundle / "models" / "model.json"
+    definition = {"_target_": f"bonemets.networks.nets.{target.__name__}", "features": [1, 2], "norm": None, "x": True}
+    path.write_text(json.dumps({"network_def": definition}))
+    assert checked_provenance(bundle / "models" / "model.pt") == {"network_def": definition}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
@@ -201,3 +224,41 @@ def test_configuration_that_is_no_yaml(bundle):
     (bundle / "configs" / "inference.yaml").write_text("a: [")
     with pytest.raises(InputError, match=r"inference\.yaml cannot be built"):
         BundlePredictor(bundle)
+
+
+def flip_bits(path: Path, count: int = 200) -> None:
+    """Flip one bit in each of some bytes in the middle of a file, where the numbers are."""
+    content = bytearray(path.read_bytes())
+    for at in np.random.default_rng(0).integers(len(content) // 4, len(content) // 2, count):
+        content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_weights_are_refused(bundle):
+    weights = bundle / "models" / "model.pt"
+    record = {"network_def": NETWORK, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    weights.with_suffix(".json").write_text(json.dumps(record))
+    assert BundlePredictor(bundle).record(0.5)["weights_sha256"] == record["sha256"]
+    flip_bits(weights)
+    with pytest.raises(InputError, match=r"model\.pt: is not the file that model\.json beside it describes"):
+        BundlePredictor(bundle)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(bundle, number):
+    weights = bundle / "models" / "model.pt"
+    state = torch.load(weights, weights_only=True)
+    name = list(state)[-2]
+    state[name].view(-1)[0] = number
+    torch.save(state, weights)
+    with pytest.raises(InputError, match=rf"model\.pt: {name} has values that are not finite"):
+        BundlePredictor(bundle)
+
+
+def test_logits_that_are_not_finite_are_refused(bundle, scan):
+    weights = bundle / "models" / "model.pt"
+    # Finite numbers whose products are not.
+    torch.save({k: v * 1e30 if v.is_floating_point() else v for k, v in torch.load(weights).items()}, weights)
+    predictor = BundlePredictor(bundle)
+    with pytest.raises(InputError, match="computes values that are not finite numbers"):
+        predictor.predict(scan)

@@ -10,6 +10,7 @@ from ignite.engine import Engine, State
 
 from bonemets.bundle.folders import file_sha256
 from bonemets.bundle.provenance import RunningConfig
+from bonemets.errors import InputError
 from bonemets.handlers import BestModel
 
 CONFIG = RunningConfig(
@@ -71,3 +72,14 @@ def test_without_validation_the_newest(network, tmp_path: Path) -> None:
     for epoch in (1, 2):
         newest(validated(epoch, 0.0))
         assert json.loads((tmp_path / "model.json").read_text())["epoch"] == epoch
+
+
+def test_weights_that_are_not_finite_never_replace_good_ones(network, tmp_path: Path) -> None:
+    newest = BestModel(tmp_path / "model.pt", network, None, CONFIG)
+    newest(validated(1, 0.0))
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        network[2].bias.fill_(math.nan)
+    with pytest.raises(InputError, match=r"epoch 2: 2\.bias has values that are not finite"):
+        newest(validated(2, 0.0))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept

@@ -119,3 +119,13 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
         save_whole({"epoch": lambda: 2}, tmp_path / "c.pt")
     assert torch.load(tmp_path / "c.pt", weights_only=True) == {"epoch": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_folders_are_free_again_after_the_training(trainer, network, tmp_path: Path) -> None:
+    seen = []
+    state = TrainingState(tmp_path / "eval" / "c.pt", {"network": network}, folders=[tmp_path / "models"])
+    engine = trainer(network, 1, [state])
+    engine.add_event_handler(Events.EPOCH_STARTED, lambda engine: seen.extend(tmp_path.rglob(".*.lock")))
+    engine.run()
+    assert len(seen) == 2
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["c.pt"]

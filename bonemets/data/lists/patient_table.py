@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from bonemets.data.adapters.base import without_suffix
 from bonemets.data.lists.spellings import plain_name, tidy_name
+from bonemets.data.tables import original
 from bonemets.errors import InputError
 
 # In order of preference: "id" may be a row's number, and "name" a person's.
@@ -129,6 +130,10 @@ def _read_rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         separator = max(",;\t", key=text.split("\n", 1)[0].count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restval="")
-        return list(reader), list(reader.fieldnames or ())
+        # What we wrote ourselves may have an apostrophe before text that begins like a formula.
+        rows = [
+            {name: original(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in reader
+        ]
+        return rows, list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}); save it as CSV with a header line") from error

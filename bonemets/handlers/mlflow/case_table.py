@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bonemets.data.lists.datalist import is_simulated, read_datalist
-from bonemets.data.tables import read_csv
+from bonemets.data.tables import inert, original, read_csv
 
 NAMES = ("patient", "image", "label")
 
@@ -76,7 +76,9 @@ class Identifiers:
             writer = csv.DictWriter(text, fieldnames=list(reader.fieldnames or ()), lineterminator="\n")
             writer.writeheader()
             for row in reader:
-                writer.writerow({name: self.pseudonym(row[name]) if name in NAMES else row[name] for name in row})
+                writer.writerow(
+                    {name: inert(self.pseudonym(original(row[name]))) if name in NAMES else row[name] for name in row}
+                )
         return text.getvalue()
 
 

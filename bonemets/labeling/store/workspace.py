@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bonemets.data.files import write_bytes
+from bonemets.data.tables import inert
 from bonemets.errors import InputError
 
 
@@ -126,7 +127,7 @@ class Workspace:
         buffer = io.StringIO()
         table = csv.writer(buffer)
         table.writerow(["image", "patient"])
-        table.writerows((self.image(row["id"]).name, row["patient"]) for row in rows)
+        table.writerows((inert(self.image(row["id"]).name), inert(row["patient"])) for row in rows)
         write_bytes(self.patients_path, buffer.getvalue().encode())
 
     def refresh_bundles(self, bundles: dict[str, Path]) -> list[Path]:

@@ -13,9 +13,10 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monailabel.interfaces.tasks.train import TrainTask
 
+from bonemets.bundle.weights import check_sha256
 from bonemets.data.adapters.base import Options
 from bonemets.data.adapters.monailabel import ADAPTER_FOR
-from bonemets.data.files import write_bytes
+from bonemets.data.files import write_together
 from bonemets.data.lists.build import build_datalist
 from bonemets.data.modalities import name_of
 from bonemets.engines.predictor import checked_provenance
@@ -155,14 +156,13 @@ class BundleTrain(TrainTask):
             for path in (self.model.weights, self.model.weights.with_suffix(".json")):
                 if path.is_file():
                     shutil.copy2(path, previous / path.name)
-        # First what describes the network, so that the new weights never lie beside the old description for long.
-        for name in ("model.json", "model.pt"):
-            write_bytes(target / name, (models / name).read_bytes())
+        write_together({target / name: (models / name).read_bytes() for name in ("model.json", "model.pt")})
 
     def present_weights(self) -> dict[str, Any]:
         """What is known of the weights that are served now, and their file as ``weights``; empty if there are none."""
         if not self.model.weights.is_file():
             return {}
+        check_sha256(self.model.weights)
         return {**checked_provenance(self.model.weights), "weights": self.model.weights}
 
     def overlays(self, present: dict[str, Any]) -> list[Path]:
