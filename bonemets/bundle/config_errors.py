@@ -77,7 +77,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def find_mistyped(command: Command, parser: ConfigParser) -> str | None:
-    """A knob or a key of an overlay that nothing uses: MONAI adds it to the configuration without a word.
+    """A setting or a key of an overlay that nothing uses: MONAI adds it to the configuration without a word.
 
     Args:
         command: the files and overrides.
@@ -102,7 +102,7 @@ def find_mistyped(command: Command, parser: ConfigParser) -> str | None:
         id = key.replace("#", "::")
         top = id.split("::")[0]
         if top not in known | tops:
-            return f"there is no knob --{top}{nearest(top, known) or _other_file(top, command)}"
+            return f"there is no setting --{top}{nearest(top, known) or _other_file(top, command)}"
         if (hint := _nested_mistake(id, merged, used)) is not None:
             return f"nothing uses --{key}{hint}"
     return None
@@ -152,12 +152,12 @@ def _ids(config: Any, prefix: str = "") -> Iterator[str]:
         yield from _ids(value, f"{prefix}{key}::")
 
 
-def _other_file(knob: str, command: Command) -> str:
-    """Which overlay would have a knob, if one lies beside the files that were given."""
+def _other_file(override: str, command: Command) -> str:
+    """Which overlay would have a setting, if one lies beside the files that were given."""
     for path in sorted(Path(command.files[0]).parent.glob("*.yaml")) if command.files else ():
-        if re.search(rf"^{re.escape(knob)}:", path.read_text("utf-8"), re.MULTILINE):
+        if re.search(rf"^{re.escape(override)}:", path.read_text("utf-8"), re.MULTILINE):
             return f"; {path} has it: add that file to --config_file"
-    return "; the knobs are at the top of the configuration"
+    return "; the settings are at the top of the configuration"
 
 
 def explain(error: BaseException, command: Command) -> str | None:
@@ -320,10 +320,10 @@ def wanted() -> bool:
 
 
 def shorten() -> None:
-    """Shorten the errors of MONAI's command line from now on, and end it if nothing uses one of its knobs.
+    """Shorten the errors of MONAI's command line from now on, and end it if nothing uses one of its settings.
 
     Raises:
-        SystemExit: there is such a knob; the text is its argument, which Python prints.
+        SystemExit: there is such a setting; the text is its argument, which Python prints.
     """
     if not wanted() or not (running := _running()):
         return

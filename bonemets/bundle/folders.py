@@ -16,7 +16,7 @@ from bonemets.errors import InputError
 # Of the bone-scan networks the one that measured best on the benchmark cohort (docs/reference/measured-sweeps.md).
 DEFAULT_BUNDLE = "spect_msa_net_segmentation"
 BUNDLES_VARIABLE = "BONEMETS_BUNDLES"
-# Knobs that say where and on what a run happens, not what it is.
+# Settings that say where and on what a run happens, not what it is.
 MACHINE_SETTINGS = (
     "bundle_root", "ckpt_dir", "ckpt_path", "datalist", "dataset_dir", "device", "experiment_name", "num_workers",
     "output_dir", "parent_run", "report_dir", "resume", "run_name", "start_weights", "track", "tracking_uri",

@@ -23,7 +23,7 @@ from bonemets.bundle.folders import MACHINE_SETTINGS, read_provenance
 from bonemets.data.lists.datalist import datalist_hash, is_simulated, read_datalist
 from bonemets.errors import InputError
 
-# Knobs of overlays that are expressions.
+# Settings of overlays that are expressions.
 COMPUTED_SETTINGS = ("processes", "start_weights_sha256", "threshold")
 
 
@@ -33,7 +33,7 @@ class RunningConfig:
 
     Args:
         merged: the whole configuration as text: references and expressions as they were written.
-        settings: values of the top-level knobs: the ids above ``network_def``, and plain values that overlays add.
+        settings: values at the top level: the ids above ``network_def``, and plain values that overlays add.
         network_def: ``_target_`` and arguments of the network, with references replaced by values.
         version: the bundle's version, from its metadata.
     """
@@ -55,7 +55,7 @@ class RunningConfig:
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
     def parameters(self) -> dict[str, str]:
-        """Flat names and values for an experiment tracker: the knobs, and the leaves of what is trained and how."""
+        """Flat names and values for an experiment tracker: the settings, and the leaves of what is trained and how."""
         sections = {key: self.merged[key] for key in ("loss", "optimizer", "lr_scheduler") if key in self.merged}
         flat = dict(_flatten({**self.settings, "network_def": self.network_def, **sections}))
         # MLflow servers before 2.10 refuse longer values.
@@ -85,7 +85,7 @@ def read_config(parser: ConfigParser) -> RunningConfig:
     merged = {key: value for key, value in parser.get().items() if key != parser.meta_key}
     names = [key for key in merged if key != "imports"]
     first = names.index("network_def") if "network_def" in names else len(names)
-    # Knobs that an overlay adds come after the others; what is not plain there is a part, not a knob.
+    # Settings that an overlay adds come after the others; what is not plain there is a part, not a setting.
     names = [
         key
         for index, key in enumerate(names)
@@ -109,7 +109,7 @@ def trained_setting(weights: str | Path, name: str, default: Any) -> Any:
 
     Args:
         weights: the weights file; it need not exist.
-        name: name of the knob in the training configuration.
+        name: name of the setting in the training configuration.
         default: the value where nothing is known.
 
     Raises:

@@ -12,7 +12,7 @@ import typer
 from bonemets.bundle.folders import DEFAULT_BUNDLE, find_bundle
 from bonemets.bundle.trust import check_trust
 from bonemets.cli.progress import counting, progress
-from bonemets.data.intake import PassedOver, PassedOverError
+from bonemets.data.intake import Skipped, SkippedError
 from bonemets.data.planar.nuclear import UnsuitableError
 from bonemets.engines.segmentation import BUNDLES, CT, PICTURE, CountSlices
 from bonemets.engines.segmentation import segment as segment_source
@@ -78,16 +78,16 @@ def segment(
         # One line says it all.
         raise (failed or problems)[0]
     if problems:
-        typer.echo(f"Done {len(done)}, failed {len(failed)}, passed over {len(problems) - len(failed)}:")
+        typer.echo(f"Done {len(done)}, failed {len(failed)}, skipped {len(problems) - len(failed)}:")
     for result in done if problems else ():
         typer.echo(f"  done         {result.name}")
-    passed_over = PassedOver()
+    skipped = Skipped()
     for problem in sorted(problems, key=lambda each: isinstance(each, UnsuitableError)):
-        if isinstance(problem, PassedOverError):
-            passed_over(problem)
+        if isinstance(problem, SkippedError):
+            skipped(problem)
         else:
-            typer.echo(f"  {'passed over' if isinstance(problem, UnsuitableError) else 'failed':12} {problem}")
-    for line in passed_over.lines():
+            typer.echo(f"  {'skipped' if isinstance(problem, UnsuitableError) else 'failed':12} {problem}")
+    for line in skipped.lines():
         typer.echo(f"  {line}")
     if failed:
         count = f"{len(failed)} of {len(done) + len(failed)}"

@@ -1,4 +1,4 @@
-"""What lies in a file, a folder or an archive: DICOM objects, files of other formats, and what is passed over and why.
+"""What lies in a file, a folder or an archive: DICOM objects, files of other formats, and what is skipped and why.
 
 Folders are searched through links, each folder once; zip and tar archives in them, and archives in those, are unpacked.
 A DICOMDIR stands for the files that it names.
@@ -37,7 +37,7 @@ _LONGEST_NAME = 200
 _DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 
 
-class PassedOverError(UnsuitableError):
+class SkippedError(UnsuitableError):
     """Something in a folder or archive that is not read; `reason` is the same for all of its kind."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -49,8 +49,8 @@ class PassedOverError(UnsuitableError):
 Report = Callable[[InputError], None]
 
 
-class PassedOver:
-    """Collects what is passed over, as ``report``; what cannot be read is raised.
+class Skipped:
+    """Collects what is skipped, as ``report``; what cannot be read is raised.
 
     Args:
         reasons: the names of the files, by reason.
@@ -63,15 +63,15 @@ class PassedOver:
         """Note an error that `open_source` or a reader reports."""
         if not isinstance(error, UnsuitableError):
             raise error
-        name, reason = (error.name, error.reason) if isinstance(error, PassedOverError) else ("", str(error))
+        name, reason = (error.name, error.reason) if isinstance(error, SkippedError) else ("", str(error))
         self.reasons.setdefault(reason, []).append(name)
 
     def lines(self) -> list[str]:
-        """One line per reason, with the number of files and the first of them; empty where nothing was passed over."""
+        """One line per reason, with the number of files and the first of them; empty where nothing was skipped."""
         if not self.reasons:
             return []
         total = sum(map(len, self.reasons.values()))
-        lines = [f"{total} {'thing was' if total == 1 else 'things were'} passed over:"]
+        lines = [f"{total} {'thing was' if total == 1 else 'things were'} skipped:"]
         for reason, names in sorted(self.reasons.items(), key=lambda each: -len(each[1])):
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             lines.append(f"  {len(names)} x {reason}: {names[0]}{more}")
@@ -87,7 +87,7 @@ class Found:
         others: files of other formats.
         shown: what to call temporary folders in messages.
         outer: the archive, as the user knows it, that each temporary folder comes from.
-        report: called with a `PassedOverError` for all that is passed over.
+        report: called with a `SkippedError` for all that is skipped.
     """
 
     dicom: list[Path] = field(default_factory=list)
@@ -105,13 +105,13 @@ class Found:
 
     def renamed(self, error: InputError) -> InputError:
         """An error whose message names no temporary folder."""
-        if not self.shown or isinstance(error, PassedOverError):
+        if not self.shown or isinstance(error, SkippedError):
             return error
         return (UnsuitableError if isinstance(error, UnsuitableError) else InputError)(self.name(str(error)))
 
     def skip(self, path: Path | str, reason: str) -> None:
-        """Report that something is passed over."""
-        self.report(PassedOverError(self.name(path), reason))
+        """Report that something is skipped."""
+        self.report(SkippedError(self.name(path), reason))
 
     def archive_of(self, path: Path) -> Path:
         """The outermost archive that a file or folder was unpacked from, else the path."""
@@ -124,7 +124,7 @@ def open_source(source: Path, report: Report | None = None) -> Iterator[Found]:
 
     Args:
         source: what the user points at.
-        report: called with a `PassedOverError` for each thing that is passed over.
+        report: called with a `SkippedError` for each thing that is skipped.
 
     Raises:
         InputError: if the archive that `source` is cannot be unpacked, or all archives hold more than

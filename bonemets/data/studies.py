@@ -30,9 +30,9 @@ def read_images(source: Path | str, modality: str | None = None, report: Report 
     Args:
         source: file, folder or zip archive.
         modality: what the images are, where the user says so: ``"NM"``, ``"CT"`` or ``"dermoscopy"``.
-        report: called with the error for what is passed over: each image that cannot be read, and, as
+        report: called with the error for what is skipped: each image that cannot be read, and, as
             `UnsuitableError`, what can be read and is something else. By default the first image that cannot be read
-            ends it, and everything else is passed over without a word.
+            ends it, and everything else is skipped without a word.
 
     Yields:
         Modality and image. A CT is read when it is asked for, since it may take a gigabyte.

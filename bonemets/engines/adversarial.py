@@ -211,7 +211,7 @@ class AdversarialSegmentationTrainer(Trainer):
             if self.adversarial_weight > 0:
                 adversarial = adversarial_loss([output.float() for output in _listed(outputs)], label, image)
                 loss = loss + self.adversarial_weight * adversarial
-            self.state.output[Keys.LOSS] = loss.detach()  # type: ignore[call-overload, index]
+            self.state.output[Keys.LOSS] = loss.detach()
             self.fire_event(IterationEvents.LOSS_COMPLETED)
             share = _share(image, parts)
             self.scaler.scale(loss * share).backward()

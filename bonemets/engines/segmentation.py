@@ -106,7 +106,7 @@ def segment(
         threshold: decision threshold on the lesion probability, 0 to 1; the bundle's own by default.
         spacing: of an array: row and column spacing in mm, for a CT also the distance of the slices.
         views: of an array: the name of each view; by default anterior and posterior of two, unknown of one.
-        report: called with the error for each study that cannot be segmented, which is then passed over; and, as
+        report: called with the error for each study that cannot be segmented, which is then skipped; and, as
             `bonemets.data.planar.nuclear.UnsuitableError`, for what a folder holds beside images. By default the
             first study that cannot be segmented ends it.
         message: called with lines that tell how it goes.

@@ -33,7 +33,7 @@ class FiniteLoss:
         Raises:
             InputError: if it is not finite; names epoch, batch and the images' files, without folders.
         """
-        loss: torch.Tensor = engine.state.output[CommonKeys.LOSS]  # type: ignore[call-overload, index]
+        loss: torch.Tensor = engine.state.output[CommonKeys.LOSS]
         if torch.isfinite(loss).all():
             return
         length = engine.state.epoch_length or engine.state.iteration

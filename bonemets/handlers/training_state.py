@@ -119,9 +119,9 @@ class TrainingState:
             raise InputError(
                 f"{self.path}: cannot resume from it ({first}); give resume=false or another output_dir"
             ) from error
-        if (name := self._not_finite()) is not None:
+        if (part := self._not_finite()) is not None:
             raise InputError(
-                f"{self.path}: {name} has values that are not finite numbers; give resume=false to begin anew"
+                f"{self.path}: {part} has values that are not finite numbers; give resume=false to begin again"
             )
         scaler = getattr(engine, "scaler", None)
         if scaler is not None and checkpoint["scaler"]:

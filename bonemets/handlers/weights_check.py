@@ -62,7 +62,7 @@ class WeightsCheck:
         Raises:
             InputError: if they are not finite.
         """
-        outputs: Any = engine.state.output[CommonKeys.PRED]  # type: ignore[call-overload, index]
+        outputs: Any = engine.state.output[CommonKeys.PRED]
         for output in [outputs] if isinstance(outputs, torch.Tensor) else outputs:
             if not torch.isfinite(output).all():
                 raise InputError(f"{self.path}: the network computes values that are not finite; use other weights")

@@ -25,9 +25,7 @@ class AutocastInferer(SimpleInferer):
         self.device_type = device_type
         self.dtype = dtype
 
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> torch.Tensor | list[torch.Tensor]:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The network's output, or list of outputs, of a batch."""
         with torch.autocast(self.device_type, dtype=self.dtype):
             outputs = super().__call__(inputs, network, *args, **kwargs)

@@ -34,7 +34,7 @@ class Trial:
         bundle: the bundle's folder.
         overlays: configuration files over ``train.yaml``, in order.
         network: ``network_def`` in place of the bundle's; None keeps the bundle's.
-        settings: knobs, as on the command line of ``monai.bundle run``.
+        settings: as on the command line of ``monai.bundle run``.
         fold: fold held out for validation.
         seed: seed of weights, windows and order.
         dataset_dir: the images' folder.

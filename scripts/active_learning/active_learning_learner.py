@@ -145,7 +145,7 @@ def reduced_label(label: NDArray, size: int) -> NDArray[np.uint8]:
 
 
 def measure(learner: Learner, patients: list[Patient]) -> dict[str, Any]:
-    """Lesion recall at an intersection over union of 0.1, and Dice of all pixels together, on testing patients."""
+    """Lesion recall at an intersection over union of 0.1, and Dice of all pixels together, on test patients."""
     lesions, pixels = 0, np.zeros(3, dtype=np.int64)
     detected, false = np.zeros((2, len(LEVELS)), dtype=np.int64)
     for patient in patients:

@@ -2,7 +2,7 @@
 
 Every strategy begins with the same few labeled patients. In each round it chooses further patients of the cohort's
 training part, the annotator gives their true masks, and training goes on from the present weights with all labels so
-far. After each round the network is measured on testing patients. Strategies choose by the functions that the label
+far. After each round the network is measured on test patients. Strategies choose by the functions that the label
 server uses (`bonemets.labeling.tasks.scores`, `bonemets.labeling.tasks.choosing`).
 
 Each round leaves a file in WORK, and the same command goes on after the last one, so that it can be stopped at any

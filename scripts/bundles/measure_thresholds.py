@@ -4,7 +4,7 @@ The test set is not used, so a decision threshold may be chosen by it.
 Writes ``results/thresholds/BUNDLE.yaml`` and a figure; ``make_tables.py`` then writes
 the table of docs/how-to/segment-a-study.md. ``--choose`` also puts the threshold with the highest F1 of lesions into
 the ``model.json`` beside the last weights, which is what inference then takes. Weights that the record has from the
-same fold are not measured again, unless ``--anew``::
+same fold are not measured again, unless ``--again``::
 
     python scripts/bundles/measure_thresholds.py spect_msa_net_segmentation runs/scans/datalist.json \
       --weights "40 epochs=bundles/spect_msa_net_segmentation/models/model.pt"
@@ -115,7 +115,7 @@ def batches_seen(network: torch.nn.Module) -> int:
 
 
 def figure(record: dict[str, Any]) -> bytes:
-    """Lesions found against false marks, and Dice against the threshold."""
+    """Lesions found against false positives, and Dice against the threshold."""
     drawing, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for name, measured in record["weights"].items():
         rows = measured["at"]
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("datalist", type=Path)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=PATH", help="the record keeps others")
-    parser.add_argument("--anew", action="store_true", help="measure all again, and keep no others of the record")
+    parser.add_argument("--again", action="store_true", help="measure all again, and keep no others of the record")
     parser.add_argument("--choose", action="store_true", help="keep the best threshold beside the last weights")
     arguments = parser.parse_args()
     try:
@@ -201,7 +201,7 @@ def main() -> None:
             "images": len(items),
         }
         before = record_before(RECORDS / f"{bundle.name}.yaml", about)
-        measured = {} if arguments.anew else dict(before.get("weights", {}))
+        measured = {} if arguments.again else dict(before.get("weights", {}))
         for name, path in weights:
             if measured.get(name, {}).get("sha256") != file_sha256(path):
                 measured[name] = measure(bundle, path, items)

@@ -159,7 +159,7 @@ def make_steps(demo: Path, patients: int, epochs: int) -> list[Step]:
     """
     bonemets = [sys.executable, "-m", "bonemets.cli.main"]
     bundle, training = ROOT / "bundles" / BUNDLE, demo / "training"
-    knobs = {"bundle_root": bundle, "dataset_dir": demo / "cohort", "output_dir": training, "ckpt_dir": training}
+    overrides = {"bundle_root": bundle, "dataset_dir": demo / "cohort", "output_dir": training, "ckpt_dir": training}
     recipe = {**FINE_TUNING, "epochs": epochs, "val_interval": min(2, epochs)}
 
     def run(run_id: str, configs: Sequence[str], options: dict[str, Any]) -> list[str]:
@@ -227,7 +227,7 @@ def make_steps(demo: Path, patients: int, epochs: int) -> list[Step]:
         Step(
             "train",
             f"Fine-tune them on the other patients for {epochs} epochs: what training is like",
-            run("training", ("train", "compact", "whole_body", "fine_tune"), {**knobs, **recipe, "resume": True}),
+            run("training", ("train", "compact", "whole_body", "fine_tune"), {**overrides, **recipe, "resume": True}),
             [training / "model.pt", training / "model.json"],
             show=r"epoch 1/|epoch .*val_",
             restart=[training],

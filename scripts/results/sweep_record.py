@@ -33,7 +33,7 @@ RECORDED = (
     "ece_suspicious", "brier_all",
 )  # fmt: skip
 OUTLINES = ("hausdorff_95_median", "surface_dice")
-# Knobs that are not the method's, or that the record has a field for.
+# Settings that are not the method's, or that the record has a field for.
 NO_DEVIATION = ("fold", "seed", "val_interval", "amp", "resume", "num_workers", "cache_rate", "track", "overlays")
 ABLATION = re.compile(r"^((?:table|figure)\d+_row\d+)(?:_|$)")
 

@@ -30,7 +30,7 @@ def sweeps_page(sweeps: Mapping[str, SweepSummary]) -> str:
 
 def _sweep(folder: str, sweep: SweepSummary) -> list[str]:
     about, place = sweep.about, f"../../results/sweeps/{folder}"
-    part = "testing patients" if about["section"] == "test" else "held-out folds"
+    part = "test patients" if about["section"] == "test" else "held-out folds"
     if about["pooled"]:
         part += ", pooled: each patient predicted once, by the network that did not train on it"
     kind = "**simulated**" if about["simulated"] else "real"

@@ -1,4 +1,4 @@
-"""Measure how often the names of bones are right: on the testing patients of a simulated cohort.
+"""Measure how often the names of bones are right: on the test patients of a simulated cohort.
 
 The lesions are the simulator's, with their true outlines; the atlas is registered to each scan from its counts alone.
 Writes results/bone_names.yaml, the tables of docs/reference/bone-names.md and its picture. Two minutes on one core::
@@ -248,7 +248,7 @@ def main() -> None:
     """Measure, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cohort", type=Path, help="folder of a simulated cohort of bone scans")
-    parser.add_argument("--patients", type=int, help="only so many testing patients; then nothing is written")
+    parser.add_argument("--patients", type=int, help="only so many test patients; then nothing is written")
     arguments = parser.parse_args()
     datalist = arguments.cohort / "datalist.json"
     facts = json.loads((arguments.cohort / "cohort.json").read_text("utf-8"))
@@ -260,7 +260,7 @@ def main() -> None:
         lesions += measure_patient(arguments.cohort / name, facts["seed"], skeleton, regions)
         print(f"\r{done} of {len(names)} patients", end="", flush=True)
     results = {
-        "what": "names of bones on the testing patients of the cohort (scripts/simulation/measure_bone_names.py)",
+        "what": "names of bones on the test patients of the cohort (scripts/simulation/measure_bone_names.py)",
         "data": f"simulated bone scans, seed {facts['seed']}",
         "patients": len(names),
         "datalist_sha256": datalist_hash(datalist),

@@ -232,7 +232,7 @@ class TestDatastore:
             features = {"score": [place, 0.0], "weights": "new"}
             entropy = {"score": 1 - place / 10, "weights": "new"}
             store.update_image_info(f"p{number}_scan", {"features": features, "mean_entropy": entropy})
-        # Features of other weights, and what a client has put there, are passed over.
+        # Features of other weights, and what a client has put there, are skipped.
         store.update_image_info("p5_scan", {"features": {"score": [99.0, 0.0], "weights": "old"}})
         assert diverse(ben, store) == {"id": "p4_scan", "score": None}
         assert combined(ben, store) == {"id": "p2_scan", "score": 0.9}

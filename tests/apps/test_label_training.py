@@ -46,8 +46,8 @@ class TestBundles:
         from bonemets.labeling.tasks.bundle_train import BundleTrain
 
         train = BundleTrain(BundleModel(next(bundles.iterdir())), project(tmp_path))
-        knobs = train.overrides({"max_epochs": 3, "learning_rate": 0.01, "batch_size": "", "device": ["cpu"]})
-        assert knobs == {"epochs": 3, "learning_rate": 0.01, "device": "$torch.device('cpu')"}
+        overrides = train.overrides({"max_epochs": 3, "learning_rate": 0.01, "batch_size": "", "device": ["cpu"]})
+        assert overrides == {"epochs": 3, "learning_rate": 0.01, "device": "$torch.device('cpu')"}
         for name, value in (
             ("batch_size", "$__import__('os')"),
             ("batch_size", 1.5),

@@ -66,7 +66,7 @@ class CommandChecks:
         return done.stdout + done.stderr
 
     def small_words(self, *names: str) -> list[str]:
-        """`small` as words for a command with these configurations, which accepts no knobs but theirs."""
+        """`small` as words for a command with these configurations, which accepts no settings but theirs."""
         known = ConfigParser.load_config_files(self.configs(*names))
         small = {key: value for key, value in self.small.items() if key.split("::")[0] in known}
         return [word for key, value in small.items() for word in (f"--{key}", str(value).replace(" ", ""))]
@@ -160,10 +160,10 @@ class CommandChecks:
         one = self.train(cohort, alone, str(overlay), epochs=1, batch_size=4, **tracked)
 
         files = str([*self.configs("train", "multi_gpu_train"), str(overlay)])
-        knobs = ["--bundle_root", str(self.folder), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path)]
-        knobs += [*self.small_words("train"), "--ckpt_dir", str(tmp_path / "models")]
-        knobs += ["--batch_size", "2", "--epochs", "1"]
-        command = ["run", "--config_file", files, *knobs]
+        overrides = ["--bundle_root", str(self.folder), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path)]
+        overrides += [*self.small_words("train"), "--ckpt_dir", str(tmp_path / "models")]
+        overrides += ["--batch_size", "2", "--epochs", "1"]
+        command = ["run", "--config_file", files, *overrides]
         if self.torchrun:
             launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
             self.command(*command, folder=tmp_path, run=launcher)

@@ -43,7 +43,7 @@ class ExportChecks:
             trained / "models" / "model.pt",
             folder,
             **{"shape": shape, **options},
-            **self.inference_knobs(trained),
+            **self.inference_overrides(trained),
         )
 
     def test_torchscript_equals_eager(self, trained: Path, tmp_path: Path) -> None:

@@ -18,12 +18,17 @@ class FineTuningChecks:
     """For `BundleTester`: training goes on from weights of a network that their own record describes."""
 
     def fine_tuning(self: Any, cohort: Path, out: Path, **override: Any) -> ConfigWorkflow:
-        """A training without any knob of the network: what it is like has to come from the weights."""
-        small = {key: value for key, value in self.small.items() if key not in self.network_knobs}
-        knobs = {"bundle_root": str(self.folder), "dataset_dir": str(cohort), "output_dir": str(out), "device": "cpu"}
+        """A training without any setting of the network: what it is like has to come from the weights."""
+        small = {key: value for key, value in self.small.items() if key not in self.network_overrides}
+        overrides = {
+            "bundle_root": str(self.folder),
+            "dataset_dir": str(cohort),
+            "output_dir": str(out),
+            "device": "cpu",
+        }
         workflow = ConfigWorkflow(
             self.configs("train", *self.overlays, "fine_tune"), workflow_type="train", logging_file=False,
-            **{**small, **knobs, "track": False, **override},
+            **{**small, **overrides, "track": False, **override},
         )  # fmt: skip
         workflow.initialize()
         return workflow
@@ -31,9 +36,9 @@ class FineTuningChecks:
     def test_fine_tuning_goes_on_from_weights(self: Any, cohort: Path, trained: Path, tmp_path: Path) -> None:
         shipped = self.folder / "models" / "model.pt"
         before, weights = file_sha256(shipped), trained / "models" / "model.pt"
-        knobs = {"start_weights": str(weights), "epochs": 1, "val_interval": 1, "train::trainer::epoch_length": 1}
+        overrides = {"start_weights": str(weights), "epochs": 1, "val_interval": 1, "train::trainer::epoch_length": 1}
         # With a rate of 0 the parameters stay what they were.
-        workflow = self.fine_tuning(cohort, tmp_path / "still", learning_rate=0.0, **knobs)
+        workflow = self.fine_tuning(cohort, tmp_path / "still", learning_rate=0.0, **overrides)
         workflow.run()
         old, new = (
             torch.load(path, weights_only=True) for path in (weights, tmp_path / "still" / "models" / "model.pt")
@@ -47,7 +52,7 @@ class FineTuningChecks:
         assert str(trained) not in json.dumps(record)
         assert record["network_def"] == json.loads(weights.with_suffix(".json").read_text())["network_def"]
 
-        self.fine_tuning(cohort, tmp_path / "moved", **knobs).run()
+        self.fine_tuning(cohort, tmp_path / "moved", **overrides).run()
         moved = torch.load(tmp_path / "moved" / "models" / "model.pt", weights_only=True)
         assert any(not torch.equal(old[name], moved[name]) for name in names)
         assert file_sha256(shipped) == before
@@ -55,14 +60,14 @@ class FineTuningChecks:
     def test_fine_tuning_of_other_weights_is_told(self: Any, cohort: Path, tmp_path: Path) -> None:
         torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
         (tmp_path / "text.pt").write_text("no weights")
-        for name, words, knobs in (
+        for name, words, overrides in (
             ("other.pt", "does not fit", {}),
             ("other.pt", f"not {'0' * 64}", {"start_weights_sha256": "0" * 64}),
             ("text.pt", "is not a weights file", {}),
             ("no.pt", "no such file", {}),
         ):
             with pytest.raises(RuntimeError) as caught:
-                self.fine_tuning(cohort, tmp_path, start_weights=str(tmp_path / name), **knobs)
+                self.fine_tuning(cohort, tmp_path, start_weights=str(tmp_path / name), **overrides)
             error: BaseException | None = caught.value
             while error is not None and not isinstance(error, InputError):
                 error = error.__cause__ or error.__context__

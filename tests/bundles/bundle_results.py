@@ -73,7 +73,7 @@ class ResultChecks:
         assert run.data.metrics["false_positives_per_scan_iou10"] >= 0
 
     def test_inference(self: Any, trained: Path, cohort: Path, tmp_path: Path) -> None:
-        workflow = self.workflow("infer", ("inference",), cohort, tmp_path, **self.inference_knobs(trained))
+        workflow = self.workflow("infer", ("inference",), cohort, tmp_path, **self.inference_overrides(trained))
         workflow.run()
         masks = sorted(tmp_path.rglob(f"*{self.mask_ending}"))
         assert len(masks) == 10
@@ -94,9 +94,9 @@ class ResultChecks:
         self: Any, trained: Path, cohort: Path, tmp_path: Path
     ) -> None:
         """Also where the images are not in the default ``dataset_dir``."""
-        knobs = self.inference_knobs(trained) | {"dataset_dir": "./data", "track": False}
+        overrides = self.inference_overrides(trained) | {"dataset_dir": "./data", "track": False}
         listed = str(cohort / "datalist.json")
-        self.workflow("infer", ("inference",), cohort, tmp_path, datalist=listed, **knobs).run()
+        self.workflow("infer", ("inference",), cohort, tmp_path, datalist=listed, **overrides).run()
         tested = load_datalist(listed, section="test")
         masks = [path.relative_to(tmp_path).parent for path in sorted(tmp_path.rglob(f"*{self.mask_ending}"))]
         assert masks == sorted(Path(item["image"]).parent.relative_to(cohort.resolve()) for item in tested)
@@ -123,7 +123,9 @@ class ResultChecks:
         (model,) = mlflow.MlflowClient(f"sqlite:///{trained}/mlruns.db").search_logged_models([run.info.experiment_id])
         assert (model.source_run_id, model.status) == (run.info.run_id, "READY")
         loaded = mlflow.pytorch.load_model(model.artifact_location)
-        network = self.workflow("infer", ("inference",), trained, tmp_path, **self.inference_knobs(trained)).network_def
+        network = self.workflow(
+            "infer", ("inference",), trained, tmp_path, **self.inference_overrides(trained)
+        ).network_def
         network.load_state_dict(torch.load(trained / "models" / "model.pt", weights_only=True))
         image = torch.rand(1, self.image_shape()[0], 320, 256)
         with torch.no_grad():

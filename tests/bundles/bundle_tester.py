@@ -39,7 +39,7 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
 
     Attributes:
         name: the bundle.
-        small: knobs of a tiny training.
+        small: settings of a tiny training.
         overlays: the bundle's own overlays that a training of the tests uses, such as compact; not the four that every
             bundle has, which are always used.
     """
@@ -52,8 +52,8 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
     image_pattern = "*/*terior.nii.gz"
     mask_ending = "_seg.nii.gz"
     first_test_row = "patient_0005/anterior.nii.gz,patient_0005,anterior,"
-    # Knobs that build a network of another size than inference.yaml's default.
-    network_knobs: tuple[str, ...] = ("features",)
+    # Settings that build a network of another size than inference.yaml's default.
+    network_overrides: tuple[str, ...] = ("features",)
 
     @property
     def folder(self) -> Path:
@@ -69,11 +69,16 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
         return (*self.overlays, *(name for name in TRAINING_OVERLAYS if name not in self.overlays))
 
     def workflow(self, kind: str, names: tuple[str, ...], cohort: Path, out: Path, **override: Any) -> ConfigWorkflow:
-        knobs = {"bundle_root": str(self.folder), "dataset_dir": str(cohort), "output_dir": str(out), "device": "cpu"}
+        overrides = {
+            "bundle_root": str(self.folder),
+            "dataset_dir": str(cohort),
+            "output_dir": str(out),
+            "device": "cpu",
+        }
         if kind == "train" or "evaluate" in names:
-            knobs |= {**self.small, "ckpt_dir": str(out / "models"), "track": False}
-        knobs |= override
-        workflow = ConfigWorkflow(self.configs(*names), workflow_type=kind, logging_file=False, **knobs)
+            overrides |= {**self.small, "ckpt_dir": str(out / "models"), "track": False}
+        overrides |= override
+        workflow = ConfigWorkflow(self.configs(*names), workflow_type=kind, logging_file=False, **overrides)
         workflow.initialize()
         return workflow
 
@@ -111,7 +116,7 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
         with pytest.raises(ValueError, match="against schema"):
             verify_metadata(meta_file=str(tmp_path / "broken.json"), filepath=str(SCHEMA))
 
-    def test_knobs_come_first(self) -> None:
+    def test_overrides_come_first(self) -> None:
         keys = list(yaml.safe_load(Path(self.configs("train")[0]).read_text()))
         assert set(KNOBS) <= set(keys)
         above = keys[: keys.index("network_def")]
@@ -156,7 +161,7 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
         return {
             key: value
             for key, value in self.small.items()
-            if key in self.network_knobs or key.startswith("network_def")
+            if key in self.network_overrides or key.startswith("network_def")
         }
 
     def test_network_input_and_output(self) -> None:
@@ -164,7 +169,7 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
         for n in (1, 3):
             verify_net_in_out("network_def", metadata, config, device="cpu", n=n, **self.small_network())
 
-    def inference_knobs(self, trained: Path) -> dict[str, Any]:
+    def inference_overrides(self, trained: Path) -> dict[str, Any]:
         store = {"tracking_uri": f"sqlite:///{trained}/mlruns.db", "run_name": "inference"}
         return {"ckpt_path": str(trained / "models" / "model.pt"), "pattern": self.image_pattern, **store}
 
@@ -216,10 +221,10 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
     def test_same_seed_same_run_also_resumed(self, workers: int, cohort: Path, tmp_path: Path) -> None:
         """One and one epochs are two, bit for bit, with every overlay at once."""
         # A cycle of the rate that the resumed half begins in the middle of.
-        knobs: dict[str, Any] = {"num_workers": workers, "seed": 1, "epochs": 2, "first_cycle": 2}
-        straight = self.train(cohort, tmp_path / "straight", *self.every_overlay, **knobs)
-        self.train(cohort, tmp_path / "halves", *self.every_overlay, **{"train::trainer::max_epochs": 1}, **knobs)
-        resumed = self.train(cohort, tmp_path / "halves", *self.every_overlay, resume=True, **knobs)
+        overrides: dict[str, Any] = {"num_workers": workers, "seed": 1, "epochs": 2, "first_cycle": 2}
+        straight = self.train(cohort, tmp_path / "straight", *self.every_overlay, **overrides)
+        self.train(cohort, tmp_path / "halves", *self.every_overlay, **{"train::trainer::max_epochs": 1}, **overrides)
+        resumed = self.train(cohort, tmp_path / "halves", *self.every_overlay, resume=True, **overrides)
         assert resumed["epoch"] == 2
         assert {"network", "optimizer", "lr_scheduler", "best", "average"} <= straight.keys()
         for part in straight.keys() - {"tracking"}:
@@ -227,9 +232,9 @@ class BundleTester(CommandChecks, ExportChecks, FineTuningChecks, LabelChecks, R
         assert file_sha256(tmp_path / "straight/models/model.pt") == file_sha256(tmp_path / "halves/models/model.pt")
 
     def test_another_seed_is_another_run_and_the_average_is_shipped(self, cohort: Path, tmp_path: Path) -> None:
-        knobs = {"epochs": 2, "val_interval": 2}
+        overrides = {"epochs": 2, "val_interval": 2}
         first, second = (
-            self.train(cohort, tmp_path / str(seed), *self.every_overlay, seed=seed, **knobs) for seed in (1, 2)
+            self.train(cohort, tmp_path / str(seed), *self.every_overlay, seed=seed, **overrides) for seed in (1, 2)
         )
         with pytest.raises(AssertionError):
             assert_close(first["network"], second["network"], rtol=0, atol=0)

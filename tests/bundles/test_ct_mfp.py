@@ -92,9 +92,9 @@ class TestCtMfp(BundleTester):
             assert sorted(name for name in rows if name.startswith(f"table{table}_")) == expected
         assert len(rows) == 20
 
-    def infer(self, trained: Path, folder: Path, out: Path, **knobs: Any) -> list[Path]:
+    def infer(self, trained: Path, folder: Path, out: Path, **overrides: Any) -> list[Path]:
         weights = str(trained / "models" / "model.pt")
-        self.workflow("infer", ("inference",), folder, out, ckpt_path=weights, track=False, **knobs).run()
+        self.workflow("infer", ("inference",), folder, out, ckpt_path=weights, track=False, **overrides).run()
         return sorted(out.rglob("*_seg.nii.gz"))
 
     def test_every_source_gets_the_same_mask(self, trained: Path, cohort: Path, tmp_path: Path) -> None:
@@ -146,13 +146,13 @@ class TestCtMfp(BundleTester):
         # Seven slices in batches of three leave one, which batch normalization cannot train on behind ASPP's pooling.
         items = json.loads((cohort / "datalist.json").read_text())["training"][:7]
         items = [{key: str(cohort / item[key]) for key in ("image", "label")} for item in items]
-        knobs: dict[str, Any] = {"batch_size": 3, "fold": None, "train::dataset::data": items}
+        overrides: dict[str, Any] = {"batch_size": 3, "fold": None, "train::dataset::data": items}
         row = "ablations/table1_row1_aspp"
-        workflow = self.workflow("train", ("train", row), cohort, tmp_path, **knobs)
+        workflow = self.workflow("train", ("train", row), cohort, tmp_path, **overrides)
         workflow.run()
         assert len(workflow.parser.get_parsed_content("train::dataloader")) == 2
         with pytest.raises(RuntimeError) as caught:
-            self.train(cohort, tmp_path, row, **knobs, **{"train::dataloader::drop_last": False})
+            self.train(cohort, tmp_path, row, **overrides, **{"train::dataloader::drop_last": False})
         assert "more than 1 value per channel" in str(caught.value.__cause__)
 
     def test_bm_seg(self, trained: Path, tmp_path: Path) -> None:

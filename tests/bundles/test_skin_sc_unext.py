@@ -114,8 +114,8 @@ class TestSkinSCUNeXt(BundleTester):
         assert iou >= dice / (2 - dice) - 1e-6
 
     def test_evaluation_is_at_the_pictures_own_size(self, trained: Path, cohort: Path, tmp_path: Path) -> None:
-        knobs = {"ckpt_dir": str(trained / "models"), "image_size": 64}
-        self.workflow("train", ("train", "evaluate"), cohort, tmp_path, **knobs).run()
+        overrides = {"ckpt_dir": str(trained / "models"), "image_size": 64}
+        self.workflow("train", ("train", "evaluate"), cohort, tmp_path, **overrides).run()
         with (tmp_path / "evaluation_test" / "per_image.csv").open() as file:
             rows = list(csv.DictReader(file))
         counted = [sum(int(row[key]) for key in ("tp", "fp", "fn", "tn", "ignored_pixels")) for row in rows]
@@ -182,7 +182,7 @@ class TestSkinSCUNeXt(BundleTester):
     def test_segment_gives_the_mask_of_inference(self, trained: Path, cohort: Path, tmp_path: Path) -> None:
         weights = trained / "models" / "model.pt"
         picture = cohort / "patient_0005" / "lesion_0.jpg"
-        self.workflow("infer", ("inference",), cohort, tmp_path / "masks", **self.inference_knobs(trained)).run()
+        self.workflow("infer", ("inference",), cohort, tmp_path / "masks", **self.inference_overrides(trained)).run()
         arguments = ["segment", str(picture), "-o", str(tmp_path / "out"), "--bundle", str(self.folder)]
         assert main([*arguments, "--weights", str(weights), "--device", "cpu"]) == 0
         import nibabel as nib

@@ -54,7 +54,7 @@ def test_series_against_labels_of_its_slices(dense_bundle, hu, tmp_path, layout)
     other = np.flip(hu, axis=1).copy()
     other[..., 0] = other[..., 3]
     items += write_slices(root / "p2", other, other >= 500, layout)
-    # Slices of the series that the list does not have are passed over.
+    # Slices of the series that the list does not have are skipped.
     write_datalist(root / "list.json", {"name": "two patients", "training": [], "testing": [*items[:5], *items[6:]]})
     for name, volume in (("p1", hu), ("p2", other)):
         source = write_series(tmp_path / name, volume, study=name)

@@ -117,7 +117,7 @@ def test_predictor_counts_slices(dense_bundle, hu, tmp_path):
 def test_every_series_of_a_folder_or_archive(dense_bundle, hu, tmp_path):
     for number, study in enumerate(("first", "second"), start=1):
         write_series(tmp_path / "study" / "mixed" / str(number), hu[..., number:], study)
-    # A localizer, a dose report and a copy of an image are passed over.
+    # A localizer, a dose report and a copy of an image are skipped.
     scout = pydicom.dcmread(tmp_path / "study" / "mixed" / "1" / "01.dcm")
     scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     scout.SOPInstanceUID, scout.SeriesInstanceUID = "1.2.3", "1.2.4"

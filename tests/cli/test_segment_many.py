@@ -81,7 +81,7 @@ def test_good_studies_of_a_mixed_folder(cohort: Path, zipped: bool, bundle: Path
     assert sum("StudyInstanceUID is missing" in line for line in failed) == 1
 
 
-def test_what_is_passed_over_is_no_failure(cohort: Path, tmp_path: Path, capsys, monkeypatch, bundle: Path) -> None:
+def test_what_is_skipped_is_no_failure(cohort: Path, tmp_path: Path, capsys, monkeypatch, bundle: Path) -> None:
     shutil.copytree(bundle, tmp_path / "bundles" / "spect_msa_net_segmentation")
     monkeypatch.setenv("BONEMETS_BUNDLES", str(tmp_path / "bundles"))
     for name in ("b", "c"):
@@ -89,7 +89,7 @@ def test_what_is_passed_over_is_no_failure(cohort: Path, tmp_path: Path, capsys,
     assert main(["segment", str(cohort), "-o", str(tmp_path / "out")]) == 0
     told = capsys.readouterr()
     assert told.err == ""
-    assert "Done 2, failed 0, passed over 2" in told.out
+    assert "Done 2, failed 0, skipped 2" in told.out
     assert "notes.txt" in told.out
     assert "modality SR" in told.out
 

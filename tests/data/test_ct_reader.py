@@ -142,7 +142,7 @@ def test_slices_that_do_not_fit(values: dict, message: str, series: Path) -> Non
         ({"ImageOrientationPatient": ["1", "0", "0", "0", "0", "-1"]}, "not axial"),
     ],
 )
-def test_what_is_no_slice_is_passed_over(values: dict, message: str, series: Path) -> None:
+def test_what_is_no_slice_is_skipped(values: dict, message: str, series: Path) -> None:
     with_all = read_ct(series).pixels.shape[2]
     change(series, "2.dcm", **values)
     assert read_ct(series).pixels.shape[2] == with_all - 1

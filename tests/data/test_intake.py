@@ -1,4 +1,4 @@
-"""Nothing is passed over in silence: links, archives, DICOMDIR, copies and objects of other kinds."""
+"""Nothing is skipped in silence: links, archives, DICOMDIR, copies and objects of other kinds."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from bonemets.data import intake, read_study
 from bonemets.data.adapters.base import list_files
-from bonemets.data.intake import PassedOver
+from bonemets.data.intake import Skipped
 from bonemets.errors import InputError
 
 APPLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(100)
 
 
 def read(source: Path) -> tuple[int, dict[str, int]]:
-    """How many scans a source gives, and how many things were passed over for each reason."""
-    passed_over = PassedOver()
-    scans = read_study(source, passed_over)
+    """How many scans a source gives, and how many things were skipped for each reason."""
+    skipped = Skipped()
+    scans = read_study(source, skipped)
     assert all(scan.path.exists() for scan in scans)
-    return len(scans), {reason: len(names) for reason, names in passed_over.reasons.items()}
+    return len(scans), {reason: len(names) for reason, names in skipped.reasons.items()}
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def tarred(*members: tuple[str, bytes]) -> bytes:
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("name", ["scans.zip", "scans.ZIP", "scans", "folder/inner.zip"])
 @pytest.mark.parametrize(
-    ("members", "scans", "passed_over"),
+    ("members", "scans", "skipped"),
     [
         ([("a/1.dcm", 0), ("b/1.dcm", 1)], 2, {}),
         ([("1.dcm", 0), ("1.dcm", 1)], 2, {}),
@@ -85,19 +85,19 @@ def tarred(*members: tuple[str, bytes]) -> bytes:
         ([("letter.txt", b"hello")], None, "holds no DICOM"),
     ],
 )  # fmt: skip
-def test_members_of_a_zip(tmp_path, two, name, members, scans, passed_over):
+def test_members_of_a_zip(tmp_path, two, name, members, scans, skipped):
     content = zipped(*((member, two[each] if isinstance(each, int) else each) for member, each in members))
     path = tmp_path / "in" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     source = path.parent if name.startswith("folder") else path
     if scans is None:
-        with pytest.raises(InputError, match=passed_over):
+        with pytest.raises(InputError, match=skipped):
             read(source)
         return
     found, reasons = read(source)
     assert found == scans
-    assert reasons == passed_over if isinstance(passed_over, dict) else sum(reasons.values()) == passed_over
+    assert reasons == skipped if isinstance(skipped, dict) else sum(reasons.values()) == skipped
     assert not (tmp_path / "up.dcm").exists()
 
 
@@ -134,7 +134,7 @@ def test_messages_name_the_archive_and_no_temporary_folder(tmp_path, two):
 
 
 @pytest.mark.parametrize(
-    ("kind", "scans", "passed_over"),
+    ("kind", "scans", "skipped"),
     [
         ("folders", 2, {}),
         ("files", 2, {}),
@@ -145,7 +145,7 @@ def test_messages_name_the_archive_and_no_temporary_folder(tmp_path, two):
         ("twice", 1, {"a link to a folder that is searched already": 1}),
     ],
 )
-def test_links(tmp_path, two, kind, scans, passed_over):
+def test_links(tmp_path, two, kind, scans, skipped):
     for number, content in enumerate(two):
         real = tmp_path / "store" / f"p{number}" / ("scan.dcm" if kind != "store" else f"{number:064x}")
         real.parent.mkdir(parents=True)
@@ -164,7 +164,7 @@ def test_links(tmp_path, two, kind, scans, passed_over):
         (tmp_path / "in" / "gone.dcm").symlink_to("/nowhere/x.dcm")
     if kind in ("loop", "twice"):
         (tmp_path / "in" / "p0" / "again").symlink_to(tmp_path / "in" / ("p0" if kind == "loop" else ""))
-    assert read(tmp_path / "in") == (scans, passed_over)
+    assert read(tmp_path / "in") == (scans, skipped)
     assert len(list_files(tmp_path / "in", (".dcm",))) == scans
 
 

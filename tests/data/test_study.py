@@ -95,7 +95,7 @@ def test_views_of_unequal_size_are_not_merged(tmp_path, save_nm, counts):
     assert sorted(scan.views for scan in read_study(tmp_path / "s")) == [("anterior",), ("posterior",)]
 
 
-def test_a_broken_planar_scan_among_good_ones_is_not_passed_over(tmp_path, save_nm, counts):
+def test_a_broken_planar_scan_among_good_ones_is_not_skipped(tmp_path, save_nm, counts):
     save_nm("s/1.dcm", counts)
     broken = save_nm("s/2.dcm", counts, study="other")
     broken.write_bytes(broken.read_bytes()[:-100])

@@ -45,7 +45,7 @@ def test_settings_and_network_are_values() -> None:
     json.dumps(config.merged)
 
 
-def test_knobs_that_an_overlay_adds_are_settings_and_parts_are_not() -> None:
+def test_overrides_that_an_overlay_adds_are_settings_and_parts_are_not() -> None:
     added = parsed(
         window_size=[96, 64], section="test", patience=None, loss={"_target_": "torch.nn.MSELoss"}, run=["$1"]
     )

@@ -73,12 +73,12 @@ run: ["$print(find_scans(@dataset_dir, '*'))"]
 DATA = "run: [$print(@data)]\ndata: $load_datalist(@dataset_dir + '/datalist.json')"
 
 CASES = {
-    "knob": Case("", ("--epoch", "3"), "there is no knob --epoch; did you mean 'epochs'?"),
-    "knob of an overlay": Case("", ("--patience", "9"), "stop.yaml has it: add that file to --config_file"),
+    "setting": Case("", ("--epoch", "3"), "there is no setting --epoch; did you mean 'epochs'?"),
+    "setting of an overlay": Case("", ("--patience", "9"), "stop.yaml has it: add that file to --config_file"),
     "key": Case("epoch: 3", (), "OVERLAY: nothing uses 'epoch'; did you mean 'epochs'?"),
     "list": Case("+train::handlrs: []", (), "OVERLAY: there is no 'train::handlrs' to add to; did you mean 'handlers"),
-    "nested knob": Case("", ("--train::handlrs", "[]"), "nothing uses --train::handlrs; did you mean 'handlers'?"),
-    "argument as a knob": Case(
+    "nested setting": Case("", ("--train::handlrs", "[]"), "nothing uses --train::handlrs; did you mean 'handlers'?"),
+    "argument as a setting": Case(
         "", ("--train::trainer::epoch_lenght", "3"), "nothing uses --train::trainer::epoch_lenght; did you mean "
         "'epoch_length'?"
     ),
@@ -113,18 +113,18 @@ CASES = {
     "no weights": Case(LOAD, (), "weights.pt: there is no such weights file; train first, or name one"),
     "other weights": Case(LOAD + "loader::load_path: other.pt", (), "other.pt does not fit the network of this"),
     "scans": Case("", (), "nowhere: there is no such folder; set", files=("inference",)),
-    "knob of inference": Case("", ("--datset_dir", "."), "no knob --datset_dir; did you mean", files=("inference",)),
+    "setting of inference": Case("", ("--datset_dir", "."), "no setting --datset_dir; did", files=("inference",)),
     # What MONAI stumbles over before it reads the bundle's imports.
     "no file": Case("", (), "trian.yaml: there is no such file; did you mean 'train.yaml'?",
                     "bonemets.bundle", ("train", "trian")),
     "not YAML": Case("network: [1, 2", (), "OVERLAY, line 2, column 1: expected ',' or ']'", "bonemets.bundle"),
     "section": Case("trian::epochs: 1", (), "OVERLAY: cannot set 'trian::epochs': there is no 'trian'",
                     "bonemets.bundle"),
-    "section of a knob": Case("", ("--trian::epochs", "1"), "the command line: cannot set 'trian::epochs'",
+    "section of a setting": Case("", ("--trian::epochs", "1"), "the command line: cannot set 'trian::epochs'",
                               "bonemets.bundle"),
     "end of an id": Case("", ("--trainer::device", "cpu"), "the command line: cannot set 'trainer::device': there is no"
                          " 'trainer'; did you mean 'train::trainer::device'?", "bonemets.bundle"),
-    "knob, our command": Case("", ("--epoch", "3"), "there is no knob --epoch; did you mean", "bonemets.bundle"),
+    "setting, our command": Case("", ("--epoch", "3"), "there is no setting --epoch; did you mean", "bonemets.bundle"),
 }  # fmt: skip
 
 TRACEBACKS = {
@@ -132,7 +132,7 @@ TRACEBACKS = {
     # A defect while the bundle runs is not a mistake in its configuration.
     "of a defect": Case("run: ['$json.loads(chr(123))']"),
 }
-# A knob of an overlay, an argument that is left out, part of what is used as a whole, a new id with a use.
+# A setting of an overlay, an argument that is left out, part of what is used as a whole, a new id with a use.
 SOUND = Case(
     "run: [$print(@epochs + @mine + @train::more)]\nmine: 3\ntrain::more: 1\ntrain::metrics::recall: 2",
     ("--epochs", "@mine", "--network_def::bias", "False", "--train::trainer::epoch_length", "1"),

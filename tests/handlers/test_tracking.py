@@ -131,10 +131,10 @@ def test_a_resumed_training_goes_on_in_its_run(trainer, network, store: str) -> 
 
 
 def test_a_run_that_the_store_does_not_have_begins_anew(trainer, network, store: str) -> None:
-    tracking = track(store, "anew")
+    tracking = track(store, "again")
     tracking.load_state_dict({"run_id": "0" * 32})
     trainer(network, 1, [tracking]).run()
-    assert [run.info.status for run in find(store, "anew")] == ["FINISHED"]
+    assert [run.info.status for run in find(store, "again")] == ["FINISHED"]
 
 
 def test_runs_nest_under_a_parent_that_is_not_left_open(trainer, evaluator, network, store: str) -> None:

@@ -76,7 +76,7 @@ def test_a_sweep_goes_into_the_ledger_without_typing(
     assert entry["value"] == pytest.approx(statistics.mean(values), abs=1e-6)
     assert entry["sd"] == pytest.approx(statistics.stdev(values), abs=1e-6)
     assert record["hours"] == 0.05 and record["commit"] == "0123456789abcdef"
-    # Epochs differ from the paper's 400; the ablation's own knob and the batch size do not count as deviations.
+    # Epochs differ from the paper's 400; the ablation's own setting and the batch size do not count as deviations.
     (settings,) = [text for text in record["deviations"] if text.startswith("settings")]
     assert settings.endswith("epochs 3 (400)") and record["deviations"][-1] == "few pictures"
     # Pictures have no millimeters.

@@ -52,7 +52,7 @@ class ProblemsError(InputError):
         counts = Counter(problem.kind for problem in self.problems)
         kinds = ", ".join(f"{_PLURALS[kind]}: {count}" for kind, count in counts.items())
         total = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
-        super().__init__(f"{source}: {total} ({kinds}); mend the files in the table, nothing was written")
+        super().__init__(f"{source}: {total} ({kinds}); fix the files in the table, nothing was written")
 
 
 class CaseError(InputError):
@@ -93,9 +93,9 @@ class Case:
         label: the label map's file; None for a case with boxes.
         name: what converted files are called, without suffix, relative to the folder of converted files.
         view: ``"anterior"``, ``"posterior"`` or ``"unknown"``.
-        read_image: reads the image where the file cannot be used as it is; the image is then written anew.
+        read_image: reads the image where the file cannot be used as it is; the image is then written again.
         image_bytes: the content of an image that is embedded in another file; it is then written as a file.
-        read_label: label map, (H, W, V) as displayed, of the scan that it is given; it is then written anew.
+        read_label: label map, (H, W, V) as displayed, of the scan that it is given; it is then written again.
         frame: index of the view in the file, where the file holds two.
         boxes: (x_min, y_min, x_max, y_max) in pixels from 0, the maximum excluded; None for a case with a label map.
         box_names: a name per box.
@@ -123,12 +123,12 @@ class Case:
 
     @property
     def rewrites_image(self) -> bool:
-        """Whether the image has to be written anew."""
+        """Whether the image has to be written again."""
         return self.read_image is not None or self.image_bytes is not None or self.frame is not None
 
     @property
     def rewrites_label(self) -> bool:
-        """Whether the label map has to be written anew."""
+        """Whether the label map has to be written again."""
         return self.label is not None and (self.read_label is not None or self.rewrites_image)
 
 
@@ -184,7 +184,7 @@ def without_suffix(name: str) -> str:
 
 
 def list_files(folder: Path, suffixes: Iterable[str] = PLANAR_SUFFIXES, deep: bool = True) -> list[Path]:
-    """The files with one of the suffixes, sorted; links are followed, hidden files and folders are passed over."""
+    """The files with one of the suffixes, sorted; links are followed, hidden files and folders are skipped."""
     wanted = tuple(suffixes)
     return [
         path

@@ -136,7 +136,7 @@ def _diagnoses(path: Path, source: Path, problems: list[Problem]) -> dict[str, b
         if len(words) == 2 and words[1] in ("0", "1"):
             found[stem_of(Path(words[0]))] = words[1] == "1"
         elif words:
-            text = f"line {number} is not an image's name and 0 or 1; mend it"
+            text = f"line {number} is not an image's name and 0 or 1; fix it"
             problems.append(Problem("unreadable", relative(path, source), text))
     return found
 

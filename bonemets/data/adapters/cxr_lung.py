@@ -7,7 +7,7 @@ Layout::
       masks/NAME.png           0/255 or 0/1 (lungs); or 1 = the patient's right lung, 2 = left lung
       index.csv                optional: columns file or id, and patientid or patient
 
-The two lungs of a left/right mask become one class: such masks are written anew, since 2 means *ignore* in our
+The two lungs of a left/right mask become one class: such masks are written again, since 2 means *ignore* in our
 label maps. Where a set's masks tell left from right, a mask with only one lung lacks the other one: that image is
 left out, and said so. Patients come from ``index.csv``, else as in `pairs`: by the folder, or every image is one.
 """

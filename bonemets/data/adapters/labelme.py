@@ -8,7 +8,7 @@ Layout::
 How shapes become a mask, in this order:
 
 1. Every shape is filled as LabelMe fills it (outline included): polygon, rectangle, circle, and ``mask``. Points and
-   lines have no area and are passed over, and counted.
+   lines have no area and are skipped, and counted.
 2. Shapes that share a ``group_id`` and a label are one region: larger ones first, a shape that lies wholly inside
    what the group has covered so far is a **hole** in it, any other is added. One that is drawn twice counts once.
    Shapes without group are added.

@@ -10,7 +10,7 @@ Layout, as the MONAI Label server keeps it::
         original/IMAGE.nii.gz  proposed by a model: not used
 
 Images without a final label are left out, and counted. Labels are taken in the image's own grid, also where MONAI
-Label wrote them with a leading axis of size 1 or without an affine, and written anew. Scans with two views become
+Label wrote them with a leading axis of size 1 or without an affine, and written again. Scans with two views become
 one pair per view, a CT volume one pair per slice. Label values: 1 lesion, 2 ignore.
 
 There is a format for each modality: ``monailabel`` takes bone scans, ``monailabel-ct`` CT, ``monailabel-picture`` color

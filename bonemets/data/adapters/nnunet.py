@@ -13,7 +13,7 @@ Layout::
       splits_final.json           optional: nnU-Net's folds (it keeps the file in nnUNet_preprocessed; copy it here)
 
 All classes but the background become the lesion, and nnU-Net's ignore label becomes 2; label maps that differ from
-that are written anew, and values that ``dataset.json`` does not name are refused. The patient comes from
+that are written again, and values that ``dataset.json`` does not name are refused. The patient comes from
 ``--patient-pattern`` or ``--patient-table``, from what our own export noted in ``dataset.json``, else from the case's
 name without ``ant``/``post``.
 """
@@ -146,7 +146,7 @@ def _fold_of_case(path: Path) -> dict[str, int]:
         case for fold, split in enumerate(splits) for case in split.get("train", []) if (str(case), fold) in held_out
     ]
     if both:
-        raise InputError(f"{path}: {both[0]} is in the training and the validation part of a fold; mend the file")
+        raise InputError(f"{path}: {both[0]} is in the training and the validation part of a fold; fix the file")
     return dict(held_out)
 
 
@@ -178,7 +178,7 @@ def _map_labels(case: Case, lesions: set[int], ignore: int | None) -> Case:
         if unnamed:
             shown = ", ".join(f"{value:.10g}" for value in unnamed[:6])
             raise CaseError(
-                "values", f"{case.label}: holds {shown}, which {DATASET} does not name; name it or mend the mask"
+                "values", f"{case.label}: holds {shown}, which {DATASET} does not name; name it or fix the mask"
             )
         mapped = np.zeros_like(label)
         mapped[np.isin(label, list(lesions))] = 1

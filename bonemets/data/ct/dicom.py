@@ -24,7 +24,7 @@ MINIMUM_AXIAL = 0.85
 def read_series(path: Path, files: Sequence[Path] | None = None) -> tuple[np.ndarray, np.ndarray, tuple[Dataset, ...]]:
     """Read one slice (a file) or the slices of one series (a folder), sorted along their normal.
 
-    In a folder, files that are no CT slices (reports, segmentations, localizers) are passed over.
+    In a folder, files that are no CT slices (reports, segmentations, localizers) are skipped.
 
     Args:
         path: file or folder; messages name it.

@@ -17,12 +17,12 @@ def read_ct_study(source: Path | str, report: Report | None = None) -> Iterator[
     """Read the axial CT series of a file, a folder (with its subfolders) or a zip or tar archive, one after the other.
 
     In a folder every DICOM series of axial slices is a scan; localizers, series in other directions and objects that
-    are no CT are passed over. A folder without DICOM CT gives a scan for every NIfTI file and picture.
+    are no CT are skipped. A folder without DICOM CT gives a scan for every NIfTI file and picture.
 
     Args:
         source: file, folder or archive; a DICOM file is a slice by itself, a DICOMDIR the files that it names.
         report: called with the error for each series or file of a folder that cannot be read, which is then passed
-            over (by default the first one ends it), and with a `bonemets.data.intake.PassedOverError` for all else.
+            over (by default the first one ends it), and with a `bonemets.data.intake.SkippedError` for all else.
 
     Yields:
         At least one scan. Only one is in memory at a time, since a series may take a gigabyte.

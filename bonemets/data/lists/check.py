@@ -167,7 +167,7 @@ def _problems(case: Case, scan: PlanarScan, label: np.ndarray | None, source: Pa
     for x_min, y_min, x_max, y_max in case.boxes or ():
         if not (0 <= x_min < x_max <= width and 0 <= y_min < y_max <= height):
             text = f"has the box {x_min:g}, {y_min:g}, {x_max:g}, {y_max:g}, outside the image of {width} x {height}"
-            yield Problem("boxes", relative(case.image, source), f"{text}; mend the box")
+            yield Problem("boxes", relative(case.image, source), f"{text}; fix the box")
     if label is None or case.label is None:
         return
     file = relative(case.label, source)

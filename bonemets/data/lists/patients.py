@@ -53,7 +53,7 @@ def patient_from_stem(path: Path) -> str:
 def patient_from_place(inside: Path) -> str:
     """The first folder that an image lies in, else its name; see `PatientRule`.
 
-    Folders that sort images by kind (``train``, ``anterior``, ``malignant``, ``site_2``) are passed over.
+    Folders that sort images by kind (``train``, ``anterior``, ``malignant``, ``site_2``) are skipped.
 
     Args:
         inside: the image's path below the folder of the images.
@@ -186,7 +186,7 @@ class PatientRule:
 
     def _unknown(self, image: Path, reason: str) -> str:
         self.problems.append(
-            Problem("patient", relative(image, self.source), f"{reason}; mend it, or leave the image out")
+            Problem("patient", relative(image, self.source), f"{reason}; fix it, or leave the image out")
         )
         return stem_of(image)
 
@@ -195,4 +195,4 @@ def _compile(pattern: str | None) -> re.Pattern[str] | None:
     try:
         return None if pattern is None else re.compile(pattern)
     except re.error as error:
-        raise InputError(f"--patient-pattern {pattern}: is no regular expression ({error}); mend it") from error
+        raise InputError(f"--patient-pattern {pattern}: is no regular expression ({error}); fix it") from error

@@ -46,14 +46,14 @@ def read_study(path: Path | str, report: Report | None = None) -> list[PlanarSca
     other formats: names that differ only in ``anterior``/``posterior``) become one scan of two views. A study's
     whole-body scan is taken and its spot views are left; a study with several whole-body scans, early and late, gives
     several. Links are followed and archives within a folder are unpacked; a DICOMDIR stands for the files that it
-    names. Text, reports and DICOM objects that are not planar scans are passed over, and where there are DICOM scans,
+    names. Text, reports and DICOM objects that are not planar scans are skipped, and where there are DICOM scans,
     pictures and NIfTI files are too; a planar scan that cannot be read is an error.
 
     Args:
         path: file, folder or archive.
-        report: called with the error for each planar scan of a folder that cannot be read, which is then passed over
-            (by default the first one ends it), and with a `bonemets.data.intake.PassedOverError` for all else that is
-            passed over.
+        report: called with the error for each planar scan of a folder that cannot be read, which is then skipped
+            (by default the first one ends it), and with a `bonemets.data.intake.SkippedError` for all else that is
+            skipped.
 
     Returns:
         At least one scan, in the order of their file names.
@@ -106,7 +106,7 @@ def _read_found(found: Found, shown_as: Path, report: Report | None) -> list[Pla
 def _read_files(
     files: Iterable[Path], found: Found, report: Report | None
 ) -> tuple[list[PlanarScan], InputError | None]:
-    """The scans among the files, and the first object that was passed over."""
+    """The scans among the files, and the first object that was skipped."""
     scans, skipped = [], None
     for file in files:
         try:

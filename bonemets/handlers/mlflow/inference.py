@@ -15,7 +15,7 @@ from bonemets.handlers.mlflow.run_description import bundle_name
 from bonemets.handlers.mlflow.scan_overlays import ScanOverlays
 from bonemets.handlers.mlflow.tracking import MLflowTracking
 
-# Knobs of an inference that may name a patient: where its scans and masks are, and which files.
+# Settings of an inference that may name a patient: where its scans and masks are, and which files.
 PLACES = ("bundle_root", "ckpt_path", "datalist", "dataset_dir", "output_dir", "pattern", "tracking_uri")
 
 
@@ -86,5 +86,5 @@ class InferenceTracking(MLflowTracking):
         return {**super().tags(), "stage": "inference", "section": "none"}
 
 
-def _without_places(knobs: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in knobs.items() if name not in PLACES}
+def _without_places(overrides: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in overrides.items() if name not in PLACES}

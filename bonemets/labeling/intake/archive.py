@@ -16,7 +16,7 @@ from dicomweb_client.session_utils import create_session_from_user_pass
 from pydicom import Dataset, dcmread, dcmwrite
 
 from bonemets.data.files import write_bytes, write_nifti
-from bonemets.data.intake import PassedOverError
+from bonemets.data.intake import SkippedError
 from bonemets.data.modalities import NM
 from bonemets.data.planar.nuclear import UnsuitableError
 from bonemets.data.planar.scan import PlanarScan
@@ -102,7 +102,7 @@ class Archive:
                     dcmwrite(folder / f"{series.index(uid):03d}_{number:03d}.dcm", dataset, enforce_file_format=True)
 
             def note(error: InputError) -> None:
-                if not isinstance(error, PassedOverError):
+                if not isinstance(error, SkippedError):
                     result.problems.append(_without(error, folder, study))
 
             try:

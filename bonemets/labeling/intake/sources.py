@@ -14,7 +14,7 @@ from pydicom.errors import InvalidDicomError
 from bonemets.data.adapters.base import list_files, stem_of
 from bonemets.data.ct.scan import CTScan, read_ct
 from bonemets.data.files import files_below
-from bonemets.data.intake import PassedOverError, looks_like_dicom
+from bonemets.data.intake import SkippedError, looks_like_dicom
 from bonemets.data.modalities import CT, NM, read_file
 from bonemets.data.planar.geometry import without_view
 from bonemets.data.planar.nuclear import UnsuitableError
@@ -52,7 +52,7 @@ class Skipped:
 
     Args:
         known: items that are there already.
-        masks: number of files that were passed over since their names say that they are masks.
+        masks: number of files that were skipped since their names say that they are masks.
         problems: one line for each file that could not be read.
     """
 
@@ -133,7 +133,7 @@ def _read_planar_dicom(folder: Path, skipped: Skipped) -> list[PlanarScan]:
     problems: list[str] = []
 
     def note(error: InputError) -> None:
-        if not isinstance(error, PassedOverError):
+        if not isinstance(error, SkippedError):
             problems.append(str(error))
 
     try:

@@ -38,7 +38,7 @@ class Imported(Skipped):
         """In one line."""
         parts = [f"{len(self.added)} new, {self.known} known"]
         if self.masks:
-            parts.append(f"{self.masks} masks passed over")
+            parts.append(f"{self.masks} masks skipped")
         if self.problems:
             parts.append(f"{len(self.problems)} unreadable")
         return ", ".join(parts)

@@ -25,7 +25,7 @@ from bonemets.labeling.store.workspace import Workspace
 from bonemets.labeling.tasks.bundle_model import BundleModel, devices, first_choice
 
 FOLDS = 5
-# Knobs of a training that a client may set, and the type that each must have: a configuration evaluates text that
+# Settings of a training that a client may set, and the type that each must have: a configuration evaluates text that
 # begins with "$", so no text is passed on.
 KNOBS: dict[str, type] = {"batch_size": int, "learning_rate": float, "seed": int, "val_interval": int}
 # What a training says of itself and not of the network: never taken over from the weights that it starts from.
@@ -108,7 +108,7 @@ class BundleTrain(TrainTask):
         return place / (f"{name}-{taken + 1}" if taken else name)
 
     def overrides(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The knobs of ``train.yaml`` that a request sets.
+        """The settings of ``train.yaml`` that a request sets.
 
         Raises:
             InputError: if one is not a number of the right kind.
@@ -116,11 +116,11 @@ class BundleTrain(TrainTask):
         device = first_choice(request.get("device"))
         cuda = torch.cuda.is_available() and (device or "cuda").startswith("cuda")
         epochs = _number("max_epochs", request.get("max_epochs") or 20, int)
-        knobs = {"epochs": epochs, "device": f"$torch.device('{'cuda' if cuda else 'cpu'}')"}
+        overrides = {"epochs": epochs, "device": f"$torch.device('{'cuda' if cuda else 'cpu'}')"}
         for name, kind in KNOBS.items():
             if request.get(name) not in (None, ""):
-                knobs[name] = _number(name, request[name], kind)
-        return knobs
+                overrides[name] = _number(name, request[name], kind)
+        return overrides
 
     def write_datalist(self, run: Path, labeled: set[str]) -> tuple[Path, int]:
         """Write what is labeled as training items with patient-level folds: views, slices or pictures.
@@ -176,10 +176,15 @@ class BundleTrain(TrainTask):
     def _start_from(self, present: dict[str, Any], workflow: ConfigWorkflow, chosen: Collection[str]) -> None:
         parser = workflow.parser
         if "network_def" in present:
-            # The knobs too: the network's size may go with that of the crops, and the new model.json repeats them.
-            for knob, value in present.get("settings", {}).items():
-                if knob in parser.get() and knob not in chosen and knob not in RUN_SETTINGS and _is_plain(value):
-                    parser[knob] = value
+            # The settings too: the network's size may go with that of the crops, and the new model.json repeats them.
+            for override, value in present.get("settings", {}).items():
+                if (
+                    override in parser.get()
+                    and override not in chosen
+                    and override not in RUN_SETTINGS
+                    and _is_plain(value)
+                ):
+                    parser[override] = value
             parser["network_def"] = present["network_def"]
         loader = {
             "_target_": "CheckpointLoader",

@@ -121,7 +121,7 @@ def _slice_of_mask(case: Case, grid: Grid) -> NDArray:
 
 @lru_cache(maxsize=1)
 def _mask_as_displayed(path: Path, written: int) -> NDArray:
-    """(H, W, K); the slices of one CT are asked for in a row. A file that is written anew is read anew."""
+    """(H, W, K); the slices of one CT are asked for in a row. A file that is written again is read again."""
     from bonemets.data.ct.scan import read_ct
 
     return read_ct(path).pixels
