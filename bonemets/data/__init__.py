@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bonemets.data.ct.scan import CTScan, read_ct, write_ct_mask
     from bonemets.data.ct.study import read_ct_study
     from bonemets.data.files import write_bytes, write_mask_like, write_nifti
-    from bonemets.data.lists.datalist import datalist_hash, load_datalist, write_datalist
+    from bonemets.data.lists.datalist import datalist_hash, load_datalist, with_bones, write_datalist
     from bonemets.data.lists.folds import assign_folds, split_test
     from bonemets.data.lists.leakage import check_leakage
     from bonemets.data.pictures import PictureReader
@@ -40,6 +40,7 @@ __all__ = [
     "read_planar",
     "read_study",
     "split_test",
+    "with_bones",
     "write_bytes",
     "write_ct_mask",
     "write_datalist",
@@ -58,6 +59,7 @@ _MODULES = {
     "assign_folds": "lists.folds",
     "check_leakage": "lists.leakage",
     "datalist_hash": "lists.datalist",
+    "with_bones": "lists.datalist",
     "load_datalist": "lists.datalist",
     "planar_affine": "planar.geometry",
     "read_ct": "ct.scan",

@@ -26,9 +26,9 @@ from bonemets.reporting.pages import render_page, scan_drawing
 from bonemets.reporting.study.results import study_name
 
 PANELS = {
-    "Loss (Dice + cross-entropy)": {"train_loss": "training windows"},
-    "Lesion Dice": {"train_lesion_dice": "training windows", "val_lesion_dice": "validation, whole scans"},
-    "Validation, whole scans": {"val_precision": "precision of pixels", "val_recall": "recall of pixels"},
+    "Loss (Dice + cross-entropy)": {"train_loss": "training views"},
+    "Lesion Dice": {"train_lesion_dice": "training views", "val_lesion_dice": "validation views"},
+    "Validation views, changed at random": {"val_precision": "precision of pixels", "val_recall": "recall of pixels"},
 }
 CRITERIA = {"any": 0.0, "iou10": 0.1, "iou50": 0.5}
 """Overlap at which a finding matches a lesion. Any shared pixel is the field's usual rule, but a mask of the whole body
@@ -51,7 +51,10 @@ def collect(demo: Path) -> None:
 def write_page(demo: Path) -> None:
     """Write ``index.html`` from what the other steps left."""
     trained = json.loads((demo / "training" / "model.json").read_text("utf-8"))
-    before = json.loads((demo / "before" / "evaluation_validation" / "summary.json").read_text("utf-8"))
+    before, after = (
+        json.loads((demo / when / "evaluation_validation" / "summary.json").read_text("utf-8"))
+        for when in ("before", "after")
+    )
     steps = json.loads((demo / "logs" / "steps.json").read_text("utf-8"))
     patients = [_patient(demo, path) for path in sorted((demo / "held_out").glob("*.dcm"))]
     lesions = {name: sum((patient["lesions"][name] for patient in patients), LesionCounts()) for name in CRITERIA}
@@ -73,6 +76,7 @@ def write_page(demo: Path) -> None:
         trained=trained,
         trained_bundle=bundle_of(demo / "training" / "model.pt"),
         dice_before=before["dice_pooled"],
+        dice_after=after["dice_pooled"],
         facts={
             "patients": cohort["patients"],
             "with_lesions": sum(any(study["lesion_pixels"].values()) for study in cohort["studies"]),

@@ -18,6 +18,14 @@ class TwoHeads(torch.nn.Module):
         return [features, features[:, :1]]
 
 
+@pytest.fixture(autouse=True)
+def instructions(monkeypatch):
+    """Of a CPU that has them: without, PyTorch computes the same more slowly."""
+    has = {"avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    return has
+
+
 @pytest.fixture
 def image():
     return torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -43,3 +51,10 @@ def test_gradients_reach_32_bit_weights(image):
     network.zero_grad()
     network(image).square().mean().backward()
     torch.testing.assert_close(gradient, network.weight.grad, rtol=0.05, atol=0.01)
+
+
+def test_other_cpus_use_32_bits(image, instructions):
+    instructions["avx512_bf16"] = False
+    network = TwoHeads()
+    AutocastInferer()(image, network)
+    assert network.seen == torch.float32

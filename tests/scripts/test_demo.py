@@ -106,15 +106,17 @@ def test_the_whole_demo_in_small(tmp_path):
         "the fine-tuned network is used for nothing else",
     ):  # fmt: skip
         assert text in page
-    # Both numbers are of the validation patients, before from an evaluation and after from the training's own record.
+    # Both numbers are of the validation patients.
     before = json.loads((tmp_path / "before" / "evaluation_validation" / "summary.json").read_text())
-    after = json.loads((tmp_path / "training" / "model.json").read_text())
-    assert before["fold"] == after["settings"]["fold"]
-    assert after["settings"]["overlays"] == ["compact", "whole_body", "fine_tune"]
-    dice = [format_number(value, 3) for value in (before["dice_pooled"], after["metric"]["value"])]
+    after = json.loads((tmp_path / "after" / "evaluation_validation" / "summary.json").read_text())
+    trained = json.loads((tmp_path / "training" / "model.json").read_text())
+    assert before["fold"] == after["fold"] == trained["settings"]["fold"]
+    assert before["weights_sha256"] != after["weights_sha256"] == trained["sha256"]
+    assert trained["settings"]["overlays"] == ["compact", "domain_randomization", "fine_tune"]
+    dice = [format_number(value, 3) for value in (before["dice_pooled"], after["dice_pooled"])]
     assert "{} before, {} after".format(*dice) in page
     for link in set(re.findall(r'href="([^"#:]+)"', page)):
         assert (tmp_path / link).is_file(), link
     assert not re.search(r"<script|src=\"http", page)
     again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert again.stdout.count("done before") == 8
+    assert again.stdout.count("done before") == 9

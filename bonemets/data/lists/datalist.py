@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +50,22 @@ def load_datalist(
         which = "" if section in ("test", "all") else f" with fold {fold} of {document.get('numFolds', '?')}"
         raise InputError(f"{path}: has no {section} items{which}")
     return [_absolute(item, path) for item in items]
+
+
+def with_bones(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Items with the map of the bones that `bonemets simulate` writes beside a view, ``X_bones.nii.gz``.
+
+    Args:
+        items: what `load_datalist` returns.
+
+    Returns:
+        The items, with the file as ``bones`` where there is one.
+    """
+    maps = [str(item["image"]).removesuffix(".nii.gz") + "_bones.nii.gz" for item in items]
+    return [
+        {**item, "bones": bones} if Path(bones).is_file() else dict(item)
+        for item, bones in zip(items, maps, strict=True)
+    ]
 
 
 def read_datalist(path: Path | str) -> dict[str, Any]:
