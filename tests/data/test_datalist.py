@@ -48,6 +48,21 @@ def test_training_on_everything(datalist):
     assert patients(load_datalist(datalist, None)) == {"p0", "p1", "p2"}
 
 
+@pytest.mark.parametrize("section", ["train", "validation", "test"])
+@pytest.mark.parametrize(
+    ("index", "name", "told"),
+    [(0, "p1", "'p1' in fold 0, 'p1' in fold 1"), (2, "P 03", "'P 03' in fold 1, 'p3' in testing")],
+)
+def test_one_patient_in_two_parts_is_refused(datalist, section, index, name, told):
+    document = json.loads(datalist.read_text())
+    document["training"][index]["patient"] = name
+    write_datalist(datalist, document)
+    with pytest.raises(InputError, match="one patient is in several parts") as error:
+        load_datalist(datalist, 0, section)
+    assert told in str(error.value) and "\n" not in str(error.value)
+    assert len(load_datalist(datalist, section="all")) == 8
+
+
 def test_empty_section(datalist):
     with pytest.raises(InputError, match="no validation items with fold 7"):
         load_datalist(datalist, 7, "validation")

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from bonemets.data.files import write_bytes
+from bonemets.data.lists.spellings import plain_name
 from bonemets.errors import InputError
 
 _PATH_KEYS = ("image", "label")
@@ -33,13 +35,16 @@ def load_datalist(
             ``"test"`` (the testing items, without a fold) or ``"all"`` (all training items, then those for testing).
 
     Raises:
-        InputError: if the file cannot be read, an item lacks a key or its files, or the part is empty.
+        InputError: if the file cannot be read, an item lacks a key or its files, the part is empty, or a patient is in
+            two folds, or in training and testing, in whatever spelling.
         ValueError: if `section` is none of them.
     """
     path = Path(path)
     if section not in ("train", "validation", "test", "all"):
         raise ValueError(f"section must be 'train', 'validation', 'test' or 'all', got {section!r}")
     document = read_datalist(path)
+    if section != "all":
+        _check_patients(document, path)
     testing = [{key: value for key, value in item.items() if key != "fold"} for item in document.get("testing") or []]
     if section in ("test", "all"):
         items = testing if section == "test" else [*document["training"], *testing]
@@ -50,6 +55,21 @@ def load_datalist(
         which = "" if section in ("test", "all") else f" with fold {fold} of {document.get('numFolds', '?')}"
         raise InputError(f"{path}: has no {section} items{which}")
     return [_absolute(item, path) for item in items]
+
+
+def _check_patients(document: Mapping[str, Any], path: Path) -> None:
+    """One patient in two parts would be learned from and measured."""
+    parts: dict[str, dict[str, str]] = defaultdict(dict)
+    placed = [(f"fold {item['fold']}", item) for item in document["training"]]
+    placed += [("testing", item) for item in document.get("testing") or []]
+    for part, item in placed:
+        parts[plain_name(str(item["patient"]))].setdefault(part, str(item["patient"]))
+    for found in parts.values():
+        if len(found) > 1:
+            shown = ", ".join(f"{name!r} in {part}" for part, name in sorted(found.items()))
+            raise InputError(
+                f"{path}: one patient is in several parts ({shown}); give each patient one fold, or testing"
+            )
 
 
 def with_bones(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
