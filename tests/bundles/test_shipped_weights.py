@@ -29,7 +29,7 @@ from bonemets.simulation.dermoscopy.image import simulate_dermoscopy
 
 ROOT = Path(__file__).resolve().parents[2]
 # Patients of the demo's seed, not of the benchmark cohorts'.
-SEED, PATIENTS = 3, (2, 3)
+SEED, PATIENTS = 3, (2, 3, 4)
 SHIPPED = sorted(path.name for path in (ROOT / "bundles").iterdir() if shipped_record(path))
 
 
@@ -93,20 +93,20 @@ def dice(predictor: BundlePredictor, scans: Iterable[tuple[Any, np.ndarray]]) ->
     return measure("dice", PixelCounts(*total.tolist()))
 
 
-# About two thirds of what the weights reach: 0.52, 0.45 and 0.59, CT 0.83; for pictures, 0.97, nearly nine tenths.
+# About two thirds of what the weights reach: 0.35, 0.27 and 0.28, CT 0.83; for pictures, 0.97, nearly nine tenths.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("bundle", "floor"),
     [
-        ("spect_msa_net_segmentation", 0.34),
-        ("spect_dual_pooling_segmentation", 0.3),
-        ("spect_multi_attention_segmentation", 0.39),
+        ("spect_msa_net_segmentation", 0.23),
+        ("spect_dual_pooling_segmentation", 0.18),
+        ("spect_multi_attention_segmentation", 0.18),
     ],
 )
 def test_they_find_lesions_of_patients_whom_no_network_has_seen(bundle: str, floor: float) -> None:
     scans = []
     for patient in PATIENTS:
-        study = make_simulated_study(SEED, patient)
+        study = make_simulated_study(SEED, patient, world="hospital")
         scan = PlanarScan(study.counts.astype(np.float32), VIEWS, (2.26, 2.26), Path("scan.nii.gz"), "nifti")
         scans.append((scan, target_label(study)))
     assert dice(BundlePredictor(ROOT / "bundles" / bundle), scans) > floor
