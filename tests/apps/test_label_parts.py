@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 from label_server import SHAPE, make_study, phantom
 from PIL import Image
+from pydicom import Dataset
 
 from bonemets.data import planar_affine, read_planar, write_nifti
 from bonemets.errors import InputError
 from bonemets.labeling.intake.sources import is_mask
-from bonemets.labeling.intake.studies import import_studies
+from bonemets.labeling.intake.studies import _pseudonym, import_studies
 from bonemets.labeling.store.history import LabelHistory
 from bonemets.labeling.store.masks import label_bytes
 from bonemets.labeling.store.workspace import Workspace
@@ -69,6 +71,20 @@ class TestStudies:
         Image.fromarray(other.astype(np.uint8)).save(tmp_path / "more" / "p1_scan.png")
         (tmp_path / "more" / "scan.dcm").unlink()
         assert import_studies(tmp_path / "more", work).added == ["p1_scan-2"]
+
+    def test_spellings_of_an_identifier_are_one_patient(self) -> None:
+        def header(identifier: str) -> Dataset:
+            dataset = Dataset()
+            dataset.PatientID, dataset.StudyInstanceUID = identifier, "1.2.3"
+            return dataset
+
+        names = {_pseudonym(header(written), ()) for written in ("P 01", "p1", "P_001 ")}
+        assert len(names) == 1 and "p1" not in names.pop()
+        assert _pseudonym(header("P 01"), ()) != _pseudonym(header("P 02"), ())
+        assert _pseudonym(header(" "), ()) == _pseudonym(header(""), ()) != _pseudonym(header("p1"), ())
+        # A store that was begun with the identifier as written goes on with it.
+        before = "patient_" + hashlib.sha256(b"P 01").hexdigest()[:12]
+        assert _pseudonym(header("P 01"), {before}) == before
 
     def test_nothing_to_read(self, tmp_path: Path) -> None:
         (tmp_path / "in").mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydicom import Dataset, dcmwrite
 
 from bonemets.data.ct.scan import CTScan, from_display
 from bonemets.data.files import write_bytes, write_nifti
+from bonemets.data.lists.spellings import plain_name
 from bonemets.data.modalities import CT, PICTURE
 from bonemets.data.pictures import read_picture
 from bonemets.data.planar.scan import PlanarScan
@@ -90,7 +91,7 @@ def add_image(found: Source, work: Workspace, result: Imported, name: str) -> No
         return
     item = _free_name(name, links)
     _write_item(item, found, pixels, work)
-    links[item] = _link(item, found, sha256)
+    links[item] = _link(item, found, sha256, {link.patient for link in links.values()})
     # After every item, so that a stop in between leaves no image without its link.
     work.write_links(links)
     result.added.append(item)
@@ -134,7 +135,19 @@ def _whole(pixels: np.ndarray, kind: type[np.integer]) -> np.ndarray:
     return pixels.astype(kind if fits else np.float32)
 
 
-def _link(item: str, found: Source, sha256: str) -> Link:
+def _pseudonym(header: Dataset, known: Collection[str]) -> str:
+    """A name for a patient, equal for all spellings of the identifier; not the identifier: tables with it may travel.
+
+    Stores that were begun before spellings were compared have names made of the identifier as written: those stay.
+    """
+    written = str(header.get("PatientID") or "")
+    identities = [identity for identity in (written, plain_name(written)) if identity.strip()]
+    identities = identities or [str(header.get("StudyInstanceUID"))]
+    names = ["patient_" + hashlib.sha256(identity.encode()).hexdigest()[:12] for identity in identities]
+    return names[0] if names[0] in known else names[-1]
+
+
+def _link(item: str, found: Source, sha256: str, known: Collection[str]) -> Link:
     image = found.image
     datasets = image.datasets if isinstance(image, CTScan) else tuple(frame.dataset for frame in image.frames)
     views = tuple(image.views) if isinstance(image, PlanarScan) and found.modality != PICTURE else ()
@@ -142,9 +155,7 @@ def _link(item: str, found: Source, sha256: str) -> Link:
     series: tuple[str, ...] = ()
     if datasets:
         header = datasets[0]
-        identity = str(header.get("PatientID") or header.get("StudyInstanceUID"))
-        # Not the identifier itself: this table and the data lists made with it may travel.
-        patient = "patient_" + hashlib.sha256(identity.encode()).hexdigest()[:12]
+        patient = _pseudonym(header, known)
         study = str(header.get("StudyInstanceUID", ""))
         series = tuple(str(dataset.get("SeriesInstanceUID", "")) for dataset in datasets)
         series = tuple(dict.fromkeys(series)) if found.modality == CT else series
